@@ -1,0 +1,81 @@
+"""Native-speed CPU kernels written in Python, compiled by Numba.
+
+Importing costs next to nothing: public names load on first use (PEP 562), and Numba with them.
+
+The distribution is called ``fastcore-kernels``; the ``fastcore`` of PyPI is another project that installs into the same
+folder, so the two cannot share an environment.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# The one table of public names: where each is found. A name whose module is itself is a submodule.
+_MODULE_OF = {
+    "MultiHeadAttention": "fastcore.attention",
+    "attention": "fastcore.attention",
+    "get_num_threads": "fastcore._core.threads",
+    "merge_attention_states": "fastcore.attention",
+    "num_threads": "fastcore._core.threads",
+    "reference": "fastcore.reference",
+    "scaled_dot_product_attention": "fastcore.attention",
+    "set_num_threads": "fastcore._core.threads",
+}
+
+# Repeated for type checkers, which read only literals; a test holds this list, the table and the imports below together.
+__all__ = [
+    "MultiHeadAttention",
+    "attention",
+    "get_num_threads",
+    "merge_attention_states",
+    "num_threads",
+    "reference",
+    "scaled_dot_product_attention",
+    "set_num_threads",
+]
+
+if TYPE_CHECKING:
+    from fastcore import attention, reference
+    from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
+    from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
+else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
+
+    def __getattr__(name):
+        module_name = _MODULE_OF.get(name)
+        if module_name is None:
+            raise AttributeError(f"module 'fastcore' has no attribute {name!r}")
+        module = import_module(module_name)
+        value = module if module_name == f"fastcore.{name}" else getattr(module, name)
+        globals()[name] = value  # the next look-up does not come here
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _find_namesake(path: list[str]) -> str | None:
+    """Metadata folder of an installed distribution named `fastcore`, or None.
+
+    Lists the folders of `path` instead of asking importlib.metadata, which costs several ms to import.
+    """
+    for folder in path:
+        try:
+            entries = os.listdir(folder or os.curdir)
+        except OSError:  # zip archives and folders that do not exist
+            continue
+        for entry in entries:
+            if entry.startswith("fastcore-") and entry.endswith((".dist-info", ".egg-info")):
+                return os.path.join(folder, entry)
+    return None
+
+
+if (_namesake := _find_namesake(sys.path)) is not None:
+    raise ImportError(
+        "fastcore (from fastcore-kernels) cannot share an environment with the unrelated distribution named fastcore:"
+        f" both install into one folder `fastcore`. Found {_namesake}. Keep one of them: `pip uninstall -y fastcore"
+        " fastcore-kernels`, then `pip install fastcore-kernels`."
+    )
