@@ -25,7 +25,7 @@ _MODULE_OF = {
     "set_num_threads": "fastcore._core.threads",
 }
 
-# Repeated for type checkers, which read only literals; a test holds this list, the table and the imports below together.
+# Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
     "MultiHeadAttention",
     "attention",
@@ -54,7 +54,7 @@ else:  # hidden from type checkers, which would otherwise take any misspelt name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 def _find_namesake(path: list[str]) -> str | None:
