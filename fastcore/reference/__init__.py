@@ -1,0 +1,22 @@
+"""Plain NumPy twins of the public functions: the same names, arguments and numbers, nothing clever.
+
+They are what the tests judge against and what a reader looks at first. NumPy is their only import; they form whole
+L x S matrices and check nothing.
+"""
+
+from fastcore.reference.attention import (
+    attention_weights,
+    merge_attention_states,
+    scaled_dot_product_attention,
+)
+from fastcore.reference.multi_head import multi_head_attention
+from fastcore.reference.philox import dropout_mask, philox4x32
+
+__all__ = [
+    "attention_weights",
+    "dropout_mask",
+    "merge_attention_states",
+    "multi_head_attention",
+    "philox4x32",
+    "scaled_dot_product_attention",
+]
