@@ -34,14 +34,16 @@ def arrays():
 
 @pytest.mark.parametrize(
     "is_causal, window, softcap, masked, offset, lengths",
-    itertools.product(
-        [False, True],
-        [None, (2, None), (1, 1)],
-        [None, 0.5],
-        ["no", "bool", "float"],
-        [[0, 0], [3, -2]],
-        [None, [4, 0]],
-    ),
+    [
+        *itertools.product(
+            [False, True],
+            [None, (2, None), (1, 1)],
+            [None, 0.5],
+            ["no", "bool", "float"],
+            [[0, 0], [3, -2]],
+            [None, [4, 0]],
+        )
+    ],
 )
 def test_attention_options_match_loops(arrays, is_causal, window, softcap, masked, offset, lengths):
     query, key, value, rng = arrays
