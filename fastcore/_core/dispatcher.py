@@ -1,0 +1,188 @@
+"""Numba's dispatcher with the package's cache and declared signatures. All use of Numba's private hooks is here.
+
+:mod:`fastcore._core.jit` imports this in a ``try``: if a Numba release changes what is used here, kernels fall back to
+plain ``njit``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import pickle
+import platform
+import re
+import secrets
+from collections.abc import Iterable
+from types import FunctionType
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+from numba.core import config, entrypoints, sigutils
+from numba.core.bytecode import FunctionIdentity
+from numba.core.caching import NullCache
+from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
+from numba.core.runtime import _nrt_python
+from numba.core.serialize import dumps
+
+from fastcore._core import cache, cache_key
+
+# Settings from the environment that change the machine code Numba makes and are neither options nor the CPU.
+_CODE_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LLVM_REFPRUNE_FLAGS")
+_VERSIONS = (numba.__version__, llvmlite.__version__, platform.python_implementation(), platform.python_version())
+
+
+class Kernel(CPUDispatcher):
+    """A dispatcher that keeps its code in :mod:`fastcore._core.cache` and may have one declared signature.
+
+    Compilation is serialised by Numba's own compiler lock (reentrant, process-wide). A lock of ours in front of it
+    would be taken in the other order by a thread that compiles a user's function calling a kernel, and deadlock.
+    """
+
+    def __init__(
+        self,
+        py_func: FunctionType,
+        locals: dict[str, Any] | None = None,
+        targetoptions: dict[str, Any] | None = None,
+        pipeline_class: type = Compiler,
+        signature: Any = None,
+    ) -> None:
+        super().__init__(py_func, locals, targetoptions, pipeline_class)
+        self._declared = signature
+        self._cache = EntryCache(py_func, self.targetoptions)
+
+    def compile(self, sig: Any) -> Any:
+        """Make the declared instance, whatever `sig` is asked for; without a declaration, the one for `sig`."""
+        if self._declared is None:
+            return super().compile(sig)
+        with global_compiler_lock:
+            if self._can_compile:
+                super().compile(declared_signature(self._declared))
+                self.disable_compile()
+            return next(iter(self.overloads.values())).entry_point
+
+    def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
+        """What the C dispatcher calls if no instance matches; it calls what this returns."""
+        if self._declared is None:
+            return super()._compile_for_args(*args, **kwargs)
+        self.compile(None)
+        # Not the compiled function: that takes its arguments unchecked. Dispatching again converts or refuses them.
+        return self
+
+    def _compilation_chain_init_hook(self) -> None:
+        """Put off the scan for Numba extensions (10 ms) until there is something to compile, in `EntryCache`."""
+
+
+def declared_signature(signature: Any) -> Any:
+    """The signature that was given to ``kernel(signature=...)``: itself, or what the callable returns."""
+    return signature if sigutils.is_signature(signature) else signature()
+
+
+class EntryCache(NullCache):
+    """The cache hook of one kernel: finds, rebuilds and keeps its compiled instances."""
+
+    def __init__(self, py_func: FunctionType, options: dict[str, Any]) -> None:
+        self._py_func = py_func
+        self._options = repr(sorted((name, _ordered(value)) for name, value in options.items()))
+
+    @property
+    def cache_path(self) -> str:
+        return str(cache.info()["folder"])
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The instance for `sig`, or None, upon which the dispatcher compiles it."""
+        key = self.entry_key(sig, target_context.codegen())
+        payload = None if key is None else cache.load(key)
+        if payload is not None:
+            try:
+                return _rebuild(target_context, payload)
+            except (
+                Exception
+            ):  # whatever unpickling of a foreign or stale entry raises; compiling it anew is always right
+                pass
+        _prepare_compilation()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the compiled instance `data`; silently not, where that is impossible."""
+        key = self.entry_key(sig, data.codegen)
+        if key is None or data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
+            return
+        try:
+            payload = dumps((_undefined_symbols(data.library), data._reduce()))
+        except Exception:  # a type that does not pickle; the kernel works in this process all the same
+            return
+        cache.store(key, payload)
+
+    def entry_key(self, sig: Any, codegen: Any) -> str | None:
+        """Key of the entry, a file name without suffix; None if the instance cannot be kept."""
+        args, return_type = sigutils.normalize_signature(sig)
+        types = repr([str(each) for each in (*args, return_type)])
+        if " at 0x" in types:  # a type made from an object of this process, such as a function
+            return None
+        try:
+            function, source = cache_key.function_key(self._py_func), cache_key.source_key(self._py_func)
+        except cache_key.NotCacheable:
+            return None
+        settings = [repr(getattr(config, name, None)) for name in _CODE_SETTINGS]
+        parts = (source, function, self._options, types, codegen.magic_tuple(), _VERSIONS, settings)
+        return f"{re.sub('[^A-Za-z0-9_]', '', self._py_func.__name__)[:60]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:40]}"
+
+
+def _ordered(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set | frozenset) else value
+
+
+def _undefined_symbols(library: Any) -> list[str]:
+    """Names outside the library that its object code has to be linked to."""
+    module = library._final_module
+    found = itertools.chain(module.functions, module.global_variables)
+    return [value.name for value in found if value.is_declaration and not value.name.startswith("llvm.")]
+
+
+def _rebuild(target_context: Any, payload: bytes) -> Any:
+    """A compiled instance from its payload, without Numba's registries, which only compilation needs."""
+    required, reduced = pickle.loads(payload)
+    reload_init = reduced[7]
+    _bind_runtime_symbols()
+    for initialise in reload_init:  # launches Numba's threads, if the kernel is parallel
+        initialise()
+    if not _all_bound(required):
+        target_context.refresh()
+        if not _all_bound(required):
+            # LLVM would end the process on a missing symbol.
+            return None
+    return CompileResult._rebuild(target_context, *reduced)
+
+
+def _all_bound(names: Iterable[str]) -> bool:
+    return all(llvm.address_of_symbol(name) for name in names)
+
+
+def _bind_runtime_symbols() -> None:
+    """What ``rtsys.initialize`` does for linked code, less the compilation of the module for new code (20 ms)."""
+    for name, address in _nrt_python.c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else "NRT_" + name, address)
+
+
+def _prepare_compilation() -> None:
+    entrypoints.init_all()
+    _start_symbol_numbers()
+
+
+_symbol_numbers_started = False
+
+
+def _start_symbol_numbers() -> None:
+    """Let Numba number functions from a random start.
+
+    Their symbols end in a number that counts from 1 in every process, so that entries of two processes for functions of
+    one name could define the same symbol for different code; linked into one process, the wrong one would be called.
+    """
+    global _symbol_numbers_started
+    if not _symbol_numbers_started:
+        FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+        _symbol_numbers_started = True
