@@ -13,9 +13,9 @@ ROOT = Path(fastcore.__file__).parent
 
 # Top-level part of fastcore -> floor. A part imports itself and parts of lower floors; never its neighbours, never up.
 FLOOR = {
+    "__main__": 7,
+    "_cli": 6,
     "__init__": 5,
-    "__main__": 5,
-    "_cli": 5,
     "integrations": 4,
     "sharding": 3,
     "kvcache": 3,
@@ -108,7 +108,7 @@ def test_forbidden_import_is_found(module, line):
         ("fastcore.kvcache.paged", "from fastcore.attention.kernels import forward"),
         ("fastcore.attention.api", "from fastcore._core import validate"),
         ("fastcore.attention.api", "import math, numpy, scipy.special"),
-        ("fastcore._cli.app", "import typer, fastcore.attention"),
+        ("fastcore._cli.app", "import typer, fastcore, fastcore.attention"),
     ],
 )
 def test_allowed_import_passes(module, line):

@@ -46,10 +46,8 @@ def bench(
         bool, typer.Option("--quick", help="A selection that takes under two minutes on two cores.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="Every case and size.")] = False,
-    filter: Annotated[str, typer.Option(help="Run only the cases whose name contains this text.")] = "",
-    peers: Annotated[
-        str, typer.Option(help="Comma-separated peers to compare with; default: all installed ones.")
-    ] = "",
+    filter: Annotated[str, typer.Option(metavar="REGEX", help="Only cases whose name contains a match.")] = "",
+    peers: Annotated[str, typer.Option(metavar="NAMES", help="all, none, or a comma-separated list.")] = "",
     results: Annotated[str, typer.Option(help="Folder for the JSON, Markdown and plots.")] = "",
 ) -> None:
     """Verify, then time our kernels against NumPy and the peers that are installed."""

@@ -1,15 +1,13 @@
-"""Facts on the machine and the packages that decide how fast kernels run."""
+"""Facts on the machine and the packages that decide how fast kernels run.
+
+Only `report` loads Numba.
+"""
 
 import os
 import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
-
-import llvmlite.binding as llvm
-import numba
-
-from fastcore._core import cache, simd, threads
 
 PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "tbb")
 
@@ -39,6 +37,11 @@ def package_version(name: str) -> str:
 
 def report() -> dict[str, str]:
     """The rows of `python -m fastcore config`. Starts the threading layer: before a launch nobody knows which it is."""
+    import llvmlite.binding as llvm
+    import numba
+
+    from fastcore._core import cache, simd, threads
+
     count = threads.get_num_threads()
     compiled = cache.info()
     target = numba.config.CPU_NAME or llvm.get_host_cpu_name()
