@@ -57,7 +57,7 @@ def _describe_function(func: types.FunctionType, seen: set[int]) -> Iterator[obj
     if id(func) in seen:  # recursion
         return
     seen.add(id(func))
-    yield from _describe_code(func.__code__)
+    yield _describe_code(func.__code__)
     yield repr(func.__defaults__)
     for name in sorted(_global_names(func.__code__)):
         if name in func.__globals__:
@@ -66,10 +66,15 @@ def _describe_function(func: types.FunctionType, seen: set[int]) -> Iterator[obj
         yield name, _describe(cell.cell_contents, seen, strict=True)
 
 
-def _describe_code(code: types.CodeType) -> Iterator[object]:
-    yield code.co_code, code.co_names, code.co_varnames
-    for constant in code.co_consts:
-        yield list(_describe_code(constant)) if isinstance(constant, types.CodeType) else repr(constant)
+def _describe_code(code: types.CodeType) -> object:
+    return code.co_code, code.co_names, code.co_varnames, list(map(_describe_constant, code.co_consts))
+
+
+def _describe_constant(value: object) -> object:
+    if isinstance(value, types.CodeType):
+        return _describe_code(value)
+    # The order of a set of strings differs between processes.
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _global_names(code: types.CodeType) -> set[str]:
@@ -79,9 +84,10 @@ def _global_names(code: types.CodeType) -> set[str]:
 
 def _describe(value: Any, seen: set[int], strict: bool) -> object:
     """Text for a frozen value. Of an unknown kind: its type; `strict` (a closure, which no source fixes) refuses it."""
-    value = getattr(value, "py_func", value)  # a kernel
-    if isinstance(value, types.FunctionType):
-        return list(_describe_function(value, seen))
+    function = getattr(value, "py_func", value)  # of a kernel
+    if isinstance(function, types.FunctionType):
+        # Functions that are not kernels are seldom compiled, and following them would walk through whole libraries.
+        return list(_describe_function(function, seen)) if function is not value else _describe_code(function.__code__)
     if isinstance(value, _CONSTANTS):
         return repr(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:

@@ -6,13 +6,15 @@ plain ``njit``.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
+import os
 import pickle
 import platform
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
@@ -24,11 +26,12 @@ from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import NullCache
 from numba.core.compiler import Compiler, CompileResult
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.environment import Environment, lookup_environment
 from numba.core.registry import CPUDispatcher
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
-from fastcore._core import cache, cache_key
+from fastcore._core import cache, cache_key, threads
 
 # Settings from the environment that change the machine code Numba makes and are neither options nor the CPU.
 _CODE_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LLVM_REFPRUNE_FLAGS")
@@ -48,19 +51,22 @@ class Kernel(CPUDispatcher):
         locals: dict[str, Any] | None = None,
         targetoptions: dict[str, Any] | None = None,
         pipeline_class: type = Compiler,
-        signature: Any = None,
+        declared: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class)
-        self._declared = signature
+        self._declared = declared
         self._cache = EntryCache(py_func, self.targetoptions)
 
     def compile(self, sig: Any) -> Any:
         """Make the declared instance, whatever `sig` is asked for; without a declaration, the one for `sig`."""
+        if self.targetoptions.get("parallel"):
+            # Numba would start a threading layer of its own choice, without the TBB that pip installed.
+            threads.get_num_threads()
         if self._declared is None:
             return super().compile(sig)
         with global_compiler_lock:
             if self._can_compile:
-                super().compile(declared_signature(self._declared))
+                super().compile(self._declared())
                 self.disable_compile()
             return next(iter(self.overloads.values())).entry_point
 
@@ -76,11 +82,6 @@ class Kernel(CPUDispatcher):
         """Put off the scan for Numba extensions (10 ms) until there is something to compile, in `EntryCache`."""
 
 
-def declared_signature(signature: Any) -> Any:
-    """The signature that was given to ``kernel(signature=...)``: itself, or what the callable returns."""
-    return signature if sigutils.is_signature(signature) else signature()
-
-
 class EntryCache(NullCache):
     """The cache hook of one kernel: finds, rebuilds and keeps its compiled instances."""
 
@@ -90,7 +91,8 @@ class EntryCache(NullCache):
 
     @property
     def cache_path(self) -> str:
-        return str(cache.info()["folder"])
+        """Folder of the entries, for ``dispatcher.stats``."""
+        return str(cache.cache_folder() or "")
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The instance for `sig`, or None, upon which the dispatcher compiles it."""
@@ -112,7 +114,7 @@ class EntryCache(NullCache):
         if key is None or data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
             return
         try:
-            payload = dumps((_undefined_symbols(data.library), data._reduce()))
+            payload = _reduce(data)
         except Exception:  # a type that does not pickle; the kernel works in this process all the same
             return
         cache.store(key, payload)
@@ -129,11 +131,21 @@ class EntryCache(NullCache):
             return None
         settings = [repr(getattr(config, name, None)) for name in _CODE_SETTINGS]
         parts = (source, function, self._options, types, codegen.magic_tuple(), _VERSIONS, settings)
-        return f"{re.sub('[^A-Za-z0-9_]', '', self._py_func.__name__)[:60]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:40]}"
+        name = re.sub("[^A-Za-z0-9_]", "", self._py_func.__name__)[:60]
+        return f"{name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:40]}"
 
 
 def _ordered(value: Any) -> Any:
     return sorted(value) if isinstance(value, set | frozenset) else value
+
+
+def _reduce(compiled: Any) -> bytes:
+    """The compiled instance as bytes. Inverse of `_rebuild`."""
+    *reduced, environments = compiled._reduce()
+    # Numba imports the module of every function that was linked in before it looks whether that is needed: 0.2 s for
+    # numba.np.arraymath after a `sum`. Of the module nothing is used in compiled code, only the constants are.
+    environments = [(each.globals.get("__name__"), each.consts, each.env_name) for each in environments]
+    return dumps((_undefined_symbols(compiled.library), reduced, environments))
 
 
 def _undefined_symbols(library: Any) -> list[str]:
@@ -145,7 +157,7 @@ def _undefined_symbols(library: Any) -> list[str]:
 
 def _rebuild(target_context: Any, payload: bytes) -> Any:
     """A compiled instance from its payload, without Numba's registries, which only compilation needs."""
-    required, reduced = pickle.loads(payload)
+    required, reduced, environments = pickle.loads(payload)
     reload_init = reduced[7]
     _bind_runtime_symbols()
     for initialise in reload_init:  # launches Numba's threads, if the kernel is parallel
@@ -155,34 +167,46 @@ def _rebuild(target_context: Any, payload: bytes) -> Any:
         if not _all_bound(required):
             # LLVM would end the process on a missing symbol.
             return None
-    return CompileResult._rebuild(target_context, *reduced)
+    return CompileResult._rebuild(target_context, *reduced, [_environment(*each) for each in environments])
+
+
+def _environment(module_name: str, constants: list[Any], name: str) -> Environment:
+    environment = lookup_environment(name)
+    if environment is None:
+        environment = Environment({"__name__": module_name})
+        environment.consts[:] = constants
+        environment.env_name = name
+        Environment._memo[name] = environment
+    return environment
 
 
 def _all_bound(names: Iterable[str]) -> bool:
     return all(llvm.address_of_symbol(name) for name in names)
 
 
+@functools.cache
 def _bind_runtime_symbols() -> None:
     """What ``rtsys.initialize`` does for linked code, less the compilation of the module for new code (20 ms)."""
     for name, address in _nrt_python.c_helpers.items():
         llvm.add_symbol(name if name.startswith("_") else "NRT_" + name, address)
 
 
+@functools.cache
 def _prepare_compilation() -> None:
-    entrypoints.init_all()
-    _start_symbol_numbers()
+    """Once before the first compilation: what a hit does not need, and distinct symbols.
 
-
-_symbol_numbers_started = False
-
-
-def _start_symbol_numbers() -> None:
-    """Let Numba number functions from a random start.
-
-    Their symbols end in a number that counts from 1 in every process, so that entries of two processes for functions of
-    one name could define the same symbol for different code; linked into one process, the wrong one would be called.
+    Numba ends the symbols of a function in a number that counts from 1 in every process. Entries that two processes
+    wrote for functions of one name could so define one symbol for different code, and a third process that loads both
+    would call the wrong one. From a random start they do not meet.
     """
-    global _symbol_numbers_started
-    if not _symbol_numbers_started:
-        FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
-        _symbol_numbers_started = True
+    entrypoints.init_all()
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+
+
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread compiles would inherit a lock that nobody releases and hang at its first call.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )

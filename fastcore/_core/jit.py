@@ -34,8 +34,11 @@ class RegisteredKernel:
 
     @property
     def name(self) -> str:
+        """Module, function and the element type of its first array: one body may serve several."""
         function = self.dispatcher.py_func
-        return f"{function.__module__}.{function.__qualname__}"
+        args, _ = sigutils.normalize_signature(_resolve(self.signature))
+        element = next((f"[{each.dtype}]" for each in args if hasattr(each, "dtype")), "")
+        return f"{function.__module__}.{function.__qualname__}{element}"
 
     def compile(self) -> None:
         """Load it from the cache, or compile and keep it."""
@@ -89,6 +92,7 @@ def kernel(func: Any = None, *, signature: Any = None, parallel: bool = False, f
 
 
 def _resolve(signature: Any) -> Any:
+    """The signature that was given to `kernel`: itself, or what the callable returns."""
     return signature if sigutils.is_signature(signature) else signature()
 
 
@@ -96,6 +100,7 @@ def _make_dispatcher(func: Any, options: dict[str, Any], signature: Any) -> Any:
     try:
         from fastcore._core.dispatcher import Kernel
 
-        return Kernel(func, targetoptions={"nopython": True, "boundscheck": None, **options}, signature=signature)
+        declared = None if signature is None else functools.partial(_resolve, signature)
+        return Kernel(func, targetoptions={"nopython": True, "boundscheck": None, **options}, declared=declared)
     except Exception:  # Numba's internals have changed; whatever that raises, its public decorator still works
         return numba.njit(**options)(func)
