@@ -1,0 +1,241 @@
+"""Argument checks of the public functions and every message they raise.
+
+Each check takes what the caller passed and its name, and returns the canonical form the kernels rely on or raises
+TypeError (wrong kind) or ValueError (wrong shape or value) with name, rule, what came and, where there is one, the fix.
+Nothing here copies an array that can be read in place.
+"""
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# How far a window may look and, halved, where a query may stand: position + bound stays far from int64's ends and
+# beyond any key index, so the kernels add without checks. At or above it a bound is open.
+NO_BOUND = 1 << 40
+
+HALF_TYPES = ("float16", "bfloat16")
+FLOAT_TYPES = ("float32", "float64", *HALF_TYPES)
+
+# Steps of np.may_share_memory's exact search; beyond it, it answers "may", which costs a temporary and no more.
+OVERLAP_WORK = 10_000
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def as_native_array(x: Any, name: str) -> np.ndarray:
+    """`x` as a plain ndarray in native byte order; memory is shared unless the bytes had to be swapped.
+
+    Takes anything with `__array__` or `__dlpack__` (torch CPU tensors, JAX, pandas, polars) and nested sequences.
+    """
+    if type(x) is not np.ndarray:
+        x = _plain_array(x, name)
+    if x.dtype.hasobject:
+        raise TypeError(f"{name} must hold numbers. Got dtype object. Convert it first, e.g. {name}.astype(float).")
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def _plain_array(x: Any, name: str) -> np.ndarray:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be a plain array: a masked array's mask would be ignored. Got {kind_of(x)}."
+            f" Pass {name}.filled(...) and a mask argument."
+        )
+    if x is None:
+        raise TypeError(f"{name} must be an array. Got None.")
+    try:
+        if hasattr(x, "__array__") or not hasattr(x, "__dlpack__"):
+            return np.asarray(x)
+        return np.from_dlpack(x)
+    except Exception as error:  # whatever a foreign array type raises: torch alone has three kinds
+        raise TypeError(f"{name} cannot be read as a NumPy array. Got {kind_of(x)}: {error}.{_fix(x)}") from error
+
+
+def _fix(x: Any) -> str:
+    """What to do about a foreign array that NumPy could not read."""
+    if getattr(x, "requires_grad", False):
+        return " Pass it with .detach(): results carry no gradient."
+    if "bfloat16" in str(getattr(x, "dtype", "")):
+        return " Pass it with .float(), or as an array of ml_dtypes.bfloat16."
+    if str(getattr(x, "device", "cpu")).split(":")[0] not in ("cpu", "CPU"):
+        return " Pass it with .cpu()."
+    return ""
+
+
+def kind_of(x: Any) -> str:
+    kind = type(x)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def float_array(x: Any, name: str) -> np.ndarray:
+    """`x` as a native ndarray of float32, float64, float16 or ml_dtypes' bfloat16 (known by its name alone)."""
+    array = as_native_array(x, name)
+    if array.dtype.name not in FLOAT_TYPES:
+        raise TypeError(
+            f"{name} must be float32, float64, float16 or bfloat16. Got {array.dtype}. Pass {name}.astype(np.float32)."
+        )
+    return array
+
+
+def computing_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype a result of `dtype` is computed in: float64 in its own precision, all others in float32."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def same_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
+    """The one dtype of all arrays."""
+    names = list(arrays)
+    dtype = arrays[names[0]].dtype
+    for name in names[1:]:
+        if arrays[name].dtype != dtype:
+            got = ", ".join(f"{n} {a.dtype}" for n, a in arrays.items())
+            raise TypeError(f"{', '.join(names)} must have one dtype. Got {got}. Convert one with .astype.")
+    return dtype
+
+
+def is_readable_in_place(x: np.ndarray) -> bool:
+    """Whether a kernel can read (or write) it where it lies: aligned, last axis contiguous, other strides any."""
+    return x.flags.aligned and (x.shape[-1] <= 1 or x.strides[-1] == x.itemsize)
+
+
+def readable_in_place(x: np.ndarray) -> np.ndarray:
+    """`x` itself where a kernel can read it, else a contiguous copy."""
+    return x if is_readable_in_place(x) else x.copy(order="C")
+
+
+def output_array(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out") -> np.ndarray:
+    """`out` checked: a writable ndarray of this shape and dtype, any strides."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a numpy.ndarray. Got {kind_of(out)}. Pass np.empty({shape}, {dtype.name!r}).")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} must have the dtype of the result, {dtype}. Got {out.dtype}.")
+    if out.shape != shape:
+        raise ValueError(f"{name} must have the shape of the result, {shape}. Got {out.shape}.")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} must be writable. Got a read-only array. Pass a copy.")
+    return out
+
+
+def shares_memory(out: np.ndarray, inputs: Sequence[np.ndarray | None]) -> bool:
+    """Whether writing `out` may change an input: exact where that is cheap, else a cautious yes."""
+    return any(
+        x is not None and np.may_share_memory(out, x, max_work=OVERLAP_WORK)  # type: ignore[arg-type]
+        for x in inputs
+    )
+
+
+# --- scalars --------------------------------------------------------------------------------------------------------
+
+
+def flag(x: Any, name: str) -> bool:
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False. Got {x!r}.")
+    return bool(x)
+
+
+def index(x: Any, name: str) -> int:
+    """A Python int from any integer but a bool."""
+    if not isinstance(x, bool | np.bool_):
+        try:
+            return operator.index(x)
+        except TypeError:
+            pass
+    raise TypeError(f"{name} must be an integer. Got {x!r}.")
+
+
+def positive_index(x: Any, name: str) -> int:
+    value = index(x, name)
+    if value < 1:
+        raise ValueError(f"{name} must be positive. Got {value}.")
+    return value
+
+
+def finite_float(x: Any, name: str) -> float:
+    if isinstance(x, bool | np.bool_ | str | bytes):
+        raise TypeError(f"{name} must be a real number. Got {x!r}.")
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number. Got {kind_of(x)}.") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite. Got {value}.")
+    return value
+
+
+def positive_float(x: Any, name: str) -> float:
+    value = finite_float(x, name)
+    if value <= 0.0:
+        raise ValueError(f"{name} must be positive, or None for none. Got {value}.")
+    return value
+
+
+def probability(x: Any, name: str) -> float:
+    value = finite_float(x, name)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must lie in [0, 1]. Got {value}.")
+    return value
+
+
+def random_seed(x: Any, name: str = "seed") -> int:
+    value = index(x, name)
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{name} must lie in [0, 2**64). Got {value}.")
+    return value
+
+
+def window_bounds(window: Any, is_causal: bool) -> tuple[int, int]:
+    """(left, right) as the kernels take them: NO_BOUND where open, right at most 0 when causal."""
+    left, right = NO_BOUND, NO_BOUND
+    if window is not None:
+        if not isinstance(window, tuple | list) or len(window) != 2:
+            raise TypeError(f"window must be a pair (left, right), each an int or None. Got {window!r}.")
+        left, right = (_window_side(x, f"window[{side}]") for side, x in enumerate(window))
+    return left, min(right, 0) if is_causal else right
+
+
+def _window_side(x: Any, name: str) -> int:
+    if x is None:
+        return NO_BOUND
+    bound = index(x, name)
+    if bound < 0:
+        raise ValueError(f"{name} must not be negative; None leaves that side open. Got {bound}.")
+    return min(bound, NO_BOUND)
+
+
+# --- one integer a sequence ------------------------------------------------------------------------------------------
+
+
+def integers_per_sequence(x: Any, name: str, batch: int) -> np.ndarray:
+    """(B,) contiguous int64 from an integer for all sequences or one for each."""
+    array = as_native_array(x, name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers. Got {array.dtype}. Pass it with .astype(np.int64).")
+    if array.shape not in ((), (1,), (batch,)):
+        raise ValueError(f"{name} must be one integer or one for each of {batch} sequences. Got shape {array.shape}.")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must fit into int64. Got {array.max()}.")
+    return np.ascontiguousarray(np.broadcast_to(array, (batch,)), np.int64)
+
+
+def query_offsets(x: Any, batch: int) -> np.ndarray | None:
+    """Position of each sequence's first query, or None where all are 0."""
+    if type(x) is int and x == 0:
+        return None
+    offsets = integers_per_sequence(x, "query_offset", batch)
+    limit = NO_BOUND // 2
+    for b in np.flatnonzero((offsets <= -limit) | (offsets >= limit))[:1]:
+        raise ValueError(f"query_offset must lie within ±2**39. Got {offsets[b]} for sequence {b}.")
+    return offsets
+
+
+def lengths_of_keys(x: Any, batch: int, keys: int) -> np.ndarray | None:
+    """Number of keys that exist in each sequence; beyond S all of the S do."""
+    if x is None:
+        return None
+    lengths = integers_per_sequence(x, "key_lengths", batch)
+    for b in np.flatnonzero(lengths < 0)[:1]:
+        raise ValueError(f"key_lengths must not be negative. Got {lengths[b]} for sequence {b}.")
+    return np.minimum(lengths, keys)

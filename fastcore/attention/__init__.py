@@ -1,0 +1,7 @@
+"""Attention: the function, the layer, and the merging of partial results."""
+
+from fastcore.attention.merge import merge_attention_states
+from fastcore.attention.multi_head import MultiHeadAttention
+from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
+
+__all__ = ["MultiHeadAttention", "merge_attention_states", "scaled_dot_product_attention"]

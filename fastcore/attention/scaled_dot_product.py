@@ -1,0 +1,222 @@
+"""`scaled_dot_product_attention`: PyTorch's function, with the options of today's models."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core import validate, validate_attention
+from fastcore._core.validate import NO_BOUND
+from fastcore.attention.kernels.forward import flash_forward
+
+_FLOAT32 = np.dtype(np.float32)
+_ZERO = 0
+_ndarray = np.ndarray
+_empty = np.empty
+
+
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool | None = None,
+    window: tuple[int | None, int | None] | None = None,
+    softcap: float | None = None,
+    query_offset: Any = _ZERO,
+    key_lengths: Any = None,
+    return_lse: bool = False,
+    out: np.ndarray | None = None,
+    seed: int = _ZERO,
+) -> Any:
+    """softmax(scale * query @ key^T + mask) @ value, without ever forming the L x S matrix.
+
+    Axes: B batch, H query heads, G key/value heads (H % G == 0), L queries, S keys, D head size, Dv value size.
+
+    Parameters
+    ----------
+    query, key, value : (B, H, L, D), (B, G, S, D), (B, G, S, Dv), all float32, float64, float16 or ml_dtypes.bfloat16
+        Arrays or anything with `__array__` or `__dlpack__`. (N, L, D) has batch and no heads, (L, D) neither; more axes
+        in front are more batch. Batch axes of size 1 stretch. Read in place whatever the strides, e.g. (B, L, H, D)
+        memory through a transpose or a slice of a cache, as long as the last axis is contiguous; else copied.
+    attn_mask : broadcasts to (B, H, L, S), optional
+        bool: True = takes part. Float: added to the scores, -inf = does not take part. Read in place.
+    dropout_p : float in [0, 1]
+        Share of the weights set to zero, the others scaled by 1 / (1 - dropout_p). Applied whenever it is not 0.
+    is_causal : bool
+        Key j takes part iff j <= position of the query. Aligned top left for the default `query_offset`, as in PyTorch.
+        Together with `attn_mask` both apply (PyTorch raises there).
+    scale : float, default 1 / sqrt(D)
+    enable_gqa : bool, optional
+        Heads are grouped without it. It matters with three axes only: True reads a first axis that differs between
+        query and key as heads of one sequence, (H, L, D) and (G, S, D).
+    window : (left, right), each an int or None, optional
+        Key j takes part iff position - left <= j <= position + right; None leaves a side open.
+    softcap : float, optional
+        Scores become softcap * tanh(score / softcap), after `scale` and before the mask.
+    query_offset : int or (B,) ints
+        Query i of sequence b has position query_offset[b] + i.
+    key_lengths : (B,) ints, optional
+        Keys at or beyond key_lengths[b] do not exist. Lengths beyond S count as S.
+    return_lse : bool
+    out : (B, H, L, Dv), dtype of query, optional; written in place and returned. May overlap the inputs.
+    seed : int in [0, 2**64)
+        Of the dropout mask, which depends on nothing but seed and position: see `fastcore.reference.dropout_mask`.
+
+    Returns
+    -------
+    out : (B, H, L, Dv), dtype of query, axes in front as in query. A query without any key gives zeros.
+    lse : (B, H, L), only with `return_lse`: natural log of the sum of exp(scores); -inf for a query without any key.
+        float64 for float64, else float32.
+
+    Raises
+    ------
+    ValueError : shapes disagree or an option is out of range; the message names argument, rule and what came
+    TypeError : unsupported or mixed dtypes, or an argument of the wrong kind
+
+    Notes
+    -----
+    Source: Dao 2023, FlashAttention-2, section 3.1. float16 and bfloat16 are computed in float32. NaN or inf in keys
+    and values that are masked out never reaches the output.
+    """
+    # The short way for small plain calls: the same conditions as _attend checks, no message. All that is not plainly
+    # right goes on to _attend. 1.3 us against 12 us, of 5 us that a call with L = S = 8 may take.
+    if (
+        type(query) is type(key) is type(value) is _ndarray
+        and attn_mask is scale is enable_gqa is window is softcap is key_lengths is out is None
+        and (is_causal is False or is_causal is True)
+        and return_lse is False
+        and query_offset is seed is _ZERO
+        and type(dropout_p) is float
+        and not dropout_p
+        and query.dtype is key.dtype is value.dtype is _FLOAT32
+        and query.ndim == value.ndim == 4
+    ):
+        batch, heads, queries, size = query.shape
+        value_shape = value.shape
+        _, groups, keys, value_size = value_shape
+        if (
+            batch * queries * groups * keys * size * value_size
+            and key.shape == (batch, groups, keys, size)
+            and value_shape[0] == batch
+            and not heads % groups
+            and (flags := query.flags).aligned
+            and (flags.c_contiguous or query.strides[3] == 4)
+            and (flags := key.flags).aligned
+            and (flags.c_contiguous or key.strides[3] == 4)
+            and (flags := value.flags).aligned
+            and (flags.c_contiguous or value.strides[3] == 4)
+        ):
+            result = _empty((batch, heads, queries, value_size), _FLOAT32)
+            right = 0 if is_causal else NO_BOUND
+            flash_forward(
+                query, key, value, None, None, None, None, NO_BOUND, right, size**-0.5, 0.0, 0.0, 0, result, None
+            )  # fmt: skip
+            return result
+    return _attend(
+        query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, query_offset,
+        key_lengths, return_lse, out, seed,
+    )  # fmt: skip
+
+
+def _attend(
+    query: Any, key: Any, value: Any, attn_mask: Any, dropout_p: Any, is_causal: Any, scale: Any, enable_gqa: Any,
+    window: Any, softcap: Any, query_offset: Any, key_lengths: Any, return_lse: Any, out: Any, seed: Any,
+) -> Any:  # fmt: skip
+    """The function for any arguments: all are checked and brought to what `flash_forward` relies on."""
+    query = validate.float_array(query, "query")
+    key = validate.float_array(key, "key")
+    value = validate.float_array(value, "value")
+    dtype = validate.same_dtype({"query": query, "key": key, "value": value})
+    computing = validate.computing_dtype(dtype)
+    layout = _layout(query, key, value, enable_gqa)
+    batch, heads, keys = layout.batch, layout.heads, key.shape[-2]
+    shape = (*layout.axes, query.shape[-2], value.shape[-1])
+
+    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else validate.finite_float(scale, "scale")
+    softcap = 0.0 if softcap is None else validate.positive_float(softcap, "softcap")
+    dropout_p = validate.probability(dropout_p, "dropout_p")
+    seed = validate.random_seed(seed)
+    left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))
+    offsets = validate.query_offsets(query_offset, batch)
+    lengths = validate.lengths_of_keys(key_lengths, batch, keys)
+    mask = validate_attention.attention_mask(attn_mask, (*shape[:-1], keys), computing)
+    lse = np.empty(shape[:-1], computing) if validate.flag(return_lse, "return_lse") else None
+
+    result = np.empty(shape, dtype) if out is None else validate.output_array(out, shape, dtype)
+    target = result
+    if dtype != computing or not (out is None or _writable_in_place(result, (query, key, value, mask))):
+        target = np.empty(shape, computing)
+    if keys == 0:
+        target[...] = 0.0
+        if lse is not None:
+            lse[...] = -np.inf
+    elif target.size and (dropout_p < 1.0 or lse is not None):
+        if mask is not None:
+            mask = mask.reshape(batch, heads, *mask.shape[-2:])
+        flash_forward(
+            _four_axes(query, layout, heads, computing),
+            _four_axes(key, layout, layout.groups, computing),
+            _four_axes(value, layout, layout.groups, computing),
+            mask if mask is not None and mask.dtype == np.bool_ else None,
+            mask if mask is not None and mask.dtype != np.bool_ else None,
+            offsets, lengths, left, right, scale, softcap, dropout_p if dropout_p < 1.0 else 0.0, seed,
+            target.reshape(batch, heads, *shape[-2:]),
+            None if lse is None else lse.reshape(batch, heads, shape[-2]),
+        )  # fmt: skip
+    if dropout_p == 1.0:
+        target[...] = 0.0
+    if target is not result:
+        with np.errstate(over="ignore"):  # float16 ends at 65504
+            result[...] = target
+    return result if lse is None else (result, lse)
+
+
+class _Layout(NamedTuple):
+    """Where the axes in front of (L, D) go: `batch_axes` are folded into B; without a head axis H = G = 1."""
+
+    batch_axes: tuple[int, ...]
+    has_heads: bool
+    heads: int
+    groups: int
+
+    @property
+    def batch(self) -> int:
+        return math.prod(self.batch_axes)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Axes of the result in front of (L, Dv)."""
+        return (*self.batch_axes, self.heads) if self.has_heads else self.batch_axes
+
+
+def _layout(query: np.ndarray, key: np.ndarray, value: np.ndarray, enable_gqa: Any) -> _Layout:
+    grouped = enable_gqa is not None and validate.flag(enable_gqa, "enable_gqa")
+    validate_attention.attention_ranks(query, key, value)
+    validate_attention.attention_sizes(query, key, value)
+    if query.ndim == 2 or (query.ndim == 3 and not (grouped and query.shape[0] != key.shape[0])):
+        return _Layout(validate_attention.attention_batch(query, key, value, 2), False, 1, 1)
+    validate_attention.attention_heads(query, key, value)
+    return _Layout(validate_attention.attention_batch(query, key, value, 3), True, query.shape[-3], key.shape[-3])
+
+
+def _four_axes(x: np.ndarray, layout: _Layout, heads: int, dtype: np.dtype) -> np.ndarray:
+    """`x` as (B, heads, rows, size) of the computing dtype, in place where possible.
+
+    Copied are half precision, a last axis that is not contiguous, and batch axes that no strides can join.
+    """
+    x = validate.readable_in_place(x.astype(dtype, copy=False))
+    stretched = layout.batch_axes + x.shape[-3 if layout.has_heads else -2 :]
+    if x.shape != stretched:
+        x = np.broadcast_to(x, stretched)
+    return x.reshape(layout.batch, heads, *x.shape[-2:])
+
+
+def _writable_in_place(out: np.ndarray, inputs: tuple[np.ndarray | None, ...]) -> bool:
+    """Whether the kernel may write the caller's `out`: strides it takes, axes that fold, no input touched."""
+    foldable = out.ndim <= 4 or out.flags.c_contiguous
+    return foldable and validate.is_readable_in_place(out) and not validate.shares_memory(out, inputs)
