@@ -4,3 +4,6 @@ from fastcore._core.simd import operators
 from fastcore._core.simd.lanes import *
 from fastcore._core.simd.memory import *
 from fastcore._core.simd.exponential import *
+from fastcore._core.simd.logarithm import *
+from fastcore._core.simd.error_function import *
+from fastcore._core.simd.half import *

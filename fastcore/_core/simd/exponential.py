@@ -184,12 +184,10 @@ def emit_exp2(x):
 
 def emit_softmax_exp2(x):
     form = format_of(x)
-    coefficients = SOFTMAX_F32 if form is F32 else form.exp2_half
-    if has_avx512_form(x):
-        n, r = _integer_and_rest(x)
-        return scale(horner(r, coefficients), n)
-    n, r = _integer_and_rest(x.at_least(float(-form.bias)))
-    return horner(r, coefficients) * power_of_two(n)
+    whole = has_avx512_form(x)
+    n, r = _integer_and_rest(x if whole else x.at_least(float(-form.bias)))
+    power = horner(r, SOFTMAX_F32 if form is F32 else form.exp2_half)
+    return scale(power, n) if whole else power * power_of_two(n)
 
 
 def reduced(x):

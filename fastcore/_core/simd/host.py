@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 from numba.core import codegen, config, types
 from numba.core.typing.typeof import typeof_impl
 
-__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_F16C", "HAS_FMA", "IS_X86", "NUM_REGISTERS", "VECTOR_BITS"]
+__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "IS_X86", "NUM_REGISTERS", "VECTOR_BITS"]
 
 # 4 x i64 multiply is one vpmullq only with AVX-512 DQ and VL; 64 x i8 add uses zmm only with BW, ymm only with AVX2.
 _PROBE = """
@@ -64,7 +64,8 @@ _TRIPLE = llvm.get_process_triple()
 IS_X86: bool = _TRIPLE.startswith(("x86_64", "i386", "i686"))
 # Without FMA the probe calls fmaf lane by lane; simd.fma is then a multiplication and an addition.
 HAS_FMA: bool = "fmaf" not in _assembly
-HAS_F16C: bool = "vcvtph2ps" in _assembly
+# Without F16C the probe calls __extendhfsf2 for a half, a function the JIT may not find.
+HAS_HALF: bool = "__extendhfsf2" not in _assembly
 HAS_AVX512: bool = _lines_with(_assembly, "vpaddb", "zmm") and _lines_with(_assembly, "vpmullq", "ymm")
 VECTOR_BITS: int = 512 if HAS_AVX512 else 256 if HAS_FMA and _lines_with(_assembly, "vpaddb", "ymm") else 128
 NUM_REGISTERS: int = 32 if HAS_AVX512 or _TRIPLE.startswith(("aarch64", "arm64")) else 16

@@ -1,0 +1,92 @@
+"""float16 and bfloat16 held as uint16, to and from float32."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastcore._core.simd import host
+from fastcore._core.simd.emit import Value, copy_sign
+from fastcore._core.simd.types import Vector
+
+
+def _half_type(x):
+    return ir.VectorType(ir.HalfType(), x.vector.lanes)
+
+
+def emit_half_to_float(x):
+    if host.HAS_HALF:
+        vector = x.vector.replace(types.float32)
+        half = x.builder.bitcast(x.llvm, _half_type(x))
+        return Value(x.builder, x.builder.fpext(half, ir.VectorType(ir.FloatType(), vector.lanes)), vector)
+    wide = x.converted(types.uint32)
+    # Exponent and mantissa in place, 2**112 corrects the bias and normalises denormals; 0x7c00 (inf, NaN) goes to 255.
+    size = wide & 0x7FFF
+    value = (size << 13).as_float() * 2.0**112
+    special = ((size << 13) | 0x7F800000).as_float()
+    return (((size > 0x7BFF).choose(special, value)).bits() | ((wide & 0x8000) << 16)).as_float()
+
+
+def emit_float_to_half(x):
+    if host.HAS_HALF:
+        half = x.builder.fptrunc(x.llvm, _half_type(x))
+        vector = x.vector.replace(types.uint16)
+        return Value(x.builder, x.builder.bitcast(half, ir.VectorType(ir.IntType(16), vector.lanes)), vector)
+    size = x.absolute()
+    bits = size.bits()
+    # Normal: subtract the bias difference (112 << 23), round the lowest 13 bits to even; the carry may make it inf.
+    odd = (bits >> 13) & 1
+    normal = (bits + (0x0FFF - (112 << 23)) + odd) >> 13
+    # Below 2**-14: adding 0.5 leaves the multiple of 2**-24 in the low bits, rounded by the addition.
+    denormal = (size + 0.5).bits() - 0x3F000000
+    nan = ((bits >> 13) & 0x3FF) | 0x7E00
+    finite = (size < 2.0**-14).choose(denormal, normal)
+    bounded = (bits > 0x477FEFFF).choose(finite.constant(0x7C00), finite)
+    result = (bits > 0x7F800000).choose(nan, bounded) | ((x.bits() >> 16) & 0x8000)
+    return result.converted(types.uint16)
+
+
+def emit_bfloat_to_float(x):
+    return (x.converted(types.uint32) << 16).as_float()
+
+
+def emit_float_to_bfloat(x):
+    bits = x.bits()
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    quiet = (bits >> 16) | 0x40
+    return x.differs(x).choose(quiet, rounded).converted(types.uint16)
+
+
+def _conversion(emit, x, source, target):
+    if not isinstance(x, Vector) or x.dtype != source:
+        return None
+
+    def codegen(context, builder, sig, args):
+        return emit(Value(builder, args[0], sig.args[0])).llvm
+
+    return x.replace(target)(x), codegen
+
+
+@intrinsic
+def half_to_float(typingctx, x):
+    """Convert the bits of float16 (u16 lanes) to f32, exactly."""
+    return _conversion(emit_half_to_float, x, types.uint16, types.float32)
+
+
+@intrinsic
+def float_to_half(typingctx, x):
+    """Convert f32 to the bits of float16, rounded to nearest even; NaN stays NaN."""
+    return _conversion(emit_float_to_half, x, types.float32, types.uint16)
+
+
+@intrinsic
+def bfloat_to_float(typingctx, x):
+    """Convert the bits of bfloat16 (u16 lanes) to f32, exactly."""
+    return _conversion(emit_bfloat_to_float, x, types.uint16, types.float32)
+
+
+@intrinsic
+def float_to_bfloat(typingctx, x):
+    """Convert f32 to the bits of bfloat16, rounded to nearest even; NaN stays NaN."""
+    return _conversion(emit_float_to_bfloat, x, types.float32, types.uint16)
