@@ -1,0 +1,126 @@
+"""The ceilings of this machine, measured with our own SIMD: FMA peak and streaming read bandwidth, all threads at once.
+
+A ceiling is the fastest of several short trials, since anything else that runs only slows a trial down. `Ceilings` is
+measured again between cases and keeps the maximum, so that the percentages of one run share one ceiling.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.environment import thread_count
+from fastcore._core.jit import kernel
+from fastcore._core.simd import F32_LANES, F64_LANES, advance, broadcast, fma, load, pointer, reduce_add
+
+CHAINS = 10  # latency 4 × 2 units needs 8 independent chains; with two operands they fit the 16 registers of AVX2
+TRIAL_S = 0.01
+MEMORY_BYTES = 1 << 28  # beyond any last-level cache share a virtual machine gets
+
+
+def _fma_loop(lanes: int) -> Any:
+    @kernel
+    def fma_loop(start, count):
+        factor, term = broadcast(start, lanes), broadcast(start, lanes)
+        c0, c1, c2, c3, c4 = factor, factor + start, factor - start, factor * start, -factor
+        c5, c6, c7, c8, c9 = c1 + start, c1 * start, c2 - start, c3 + start, c4 - start
+        for _ in range(count):
+            c0, c1 = fma(c0, factor, term), fma(c1, factor, term)
+            c2, c3 = fma(c2, factor, term), fma(c3, factor, term)
+            c4, c5 = fma(c4, factor, term), fma(c5, factor, term)
+            c6, c7 = fma(c6, factor, term), fma(c7, factor, term)
+            c8, c9 = fma(c8, factor, term), fma(c9, factor, term)
+        return reduce_add(((c0 + c1) + (c2 + c3)) + ((c4 + c5) + (c6 + c7)) + (c8 + c9))
+
+    return fma_loop
+
+
+fma_loop_f32 = _fma_loop(F32_LANES)
+fma_loop_f64 = _fma_loop(F64_LANES)
+
+
+@kernel
+def read_loop(array, passes):
+    """Sum of all elements, `passes` times; the length is a multiple of eight vectors."""
+    total = np.float32(0.0)
+    for _ in range(passes):
+        s0 = s1 = s2 = s3 = broadcast(np.float32(0.0), F32_LANES)
+        block = pointer(array)
+        for _ in range(array.shape[0] // (8 * F32_LANES)):
+            s0 += load(block, F32_LANES) + load(advance(block, 4 * F32_LANES), F32_LANES)
+            s1 += load(advance(block, F32_LANES), F32_LANES) + load(advance(block, 5 * F32_LANES), F32_LANES)
+            s2 += load(advance(block, 2 * F32_LANES), F32_LANES) + load(advance(block, 6 * F32_LANES), F32_LANES)
+            s3 += load(advance(block, 3 * F32_LANES), F32_LANES) + load(advance(block, 7 * F32_LANES), F32_LANES)
+            block = advance(block, 8 * F32_LANES)
+        total += reduce_add((s0 + s1) + (s2 + s3))
+    return total
+
+
+def run_on_all_threads(work: Callable[[int], object], threads: int) -> float:
+    """Seconds from the common start of `work(0), work(1), ...` to the end of the last, each on a thread of its own."""
+    gate = threading.Barrier(threads + 1)
+    ends = [0.0] * threads
+
+    def body(index: int) -> None:
+        gate.wait()
+        work(index)
+        ends[index] = time.perf_counter()
+
+    workers = [threading.Thread(target=body, args=(index,)) for index in range(threads)]
+    for worker in workers:
+        worker.start()
+    gate.wait()
+    start = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    return max(ends) - start
+
+
+def fma_peak(dtype: str = "float32", threads: int | None = None, trials: int = 5) -> float:
+    """Multiply-adds from registers on all threads, in operations per second (an FMA counts two)."""
+    threads = threads or thread_count()
+    loop, lanes = (fma_loop_f32, F32_LANES) if dtype == "float32" else (fma_loop_f64, F64_LANES)
+    start, operations = np.dtype(dtype).type(0.25), 2 * CHAINS * int(lanes)
+    loop(start, 1)  # compiles
+    probe = 50_000
+    count = max(probe, int(probe * TRIAL_S / run_on_all_threads(lambda _: loop(start, probe), 1)))
+    fastest = min(run_on_all_threads(lambda _: loop(start, count), threads) for _ in range(trials))
+    return threads * count * operations / fastest
+
+
+def read_bandwidth(size: int = MEMORY_BYTES, threads: int | None = None, trials: int = 5) -> float:
+    """Bytes read per second when all threads stream through `size` bytes together, over and over."""
+    threads = threads or thread_count()
+    block = 8 * int(F32_LANES)
+    length = max(block, size // 4 // threads // block * block)
+    parts = [np.ones(length, np.float32) for _ in range(threads)]
+    read_loop(parts[0], 1)
+    once = run_on_all_threads(lambda index: read_loop(parts[index], 1), threads)
+    passes = max(1, round(TRIAL_S / once))
+    fastest = min(run_on_all_threads(lambda index: read_loop(parts[index], passes), threads) for _ in range(trials))
+    return threads * length * 4 * passes / fastest
+
+
+class Ceilings:
+    """The ceilings of one run, each the fastest ever measured in it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def measure(self, kind: str, dtype: str, bytes_moved: float) -> str:
+        """Measure what bounds a case once more; the key under which `values` has it."""
+        if kind == "flops":
+            key, value = f"fma_{dtype}", fma_peak(dtype, trials=3)
+        else:
+            size = 1 << max(16, min(MEMORY_BYTES.bit_length() - 1, int(bytes_moved).bit_length()))
+            key, value = f"read_{size >> 10}KiB", read_bandwidth(size, trials=3)
+        self.values[key] = max(value, self.values.get(key, 0.0))
+        return key
+
+    def base(self) -> None:
+        """What the roofline is drawn from."""
+        for dtype in ("float32", "float64"):
+            self.measure("flops", dtype, 0)
+        self.measure("bytes", "float32", MEMORY_BYTES)

@@ -1,0 +1,45 @@
+"""PyTorch: torch.nn.functional.scaled_dot_product_attention."""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.environment import thread_count
+from benchmarks.peers import fastest, require
+from benchmarks.registry import Side
+
+
+def prepare(data: Any) -> Side:
+    torch = require("torch")
+    torch.set_num_threads(thread_count())
+    attention = torch.nn.functional.scaled_dot_product_attention
+    p = data.problem
+    arrays = [torch.from_numpy(array) for array in (data.query, data.key, data.value)]
+    options: dict[str, Any] = {"is_causal": p.causal}
+    padding = data.padding()
+    if padding is not None:
+        # Additive: PyTorch turns a bool mask into one at every call.
+        bias = np.where(padding, 0, -np.inf).astype(p.dtype)
+        options["attn_mask"] = torch.from_numpy(bias)[:, None, None, :]
+
+    def side(inputs: list, **more: Any) -> Side:
+        def call() -> Any:
+            with torch.inference_mode():
+                return attention(*inputs, **options, **more)
+
+        return Side(call, lambda result: result.numpy())
+
+    def contiguous() -> Side:
+        return side(arrays)
+
+    def transposed() -> Side:
+        """(B, L, H, D) in memory, as models have it and as its flash kernel iterates."""
+        return side([array.transpose(1, 2).contiguous().transpose(1, 2) for array in arrays])
+
+    if p.groups == p.H:
+        return fastest({"BHLD": contiguous, "BLHD": transposed})
+    repeats = p.H // p.groups
+    repeated = [arrays[0], *(array.repeat_interleave(repeats, dim=1) for array in arrays[1:])]
+    return fastest(
+        {"enable_gqa": lambda: side(arrays, enable_gqa=True), "keys repeated beforehand": lambda: side(repeated)}
+    )

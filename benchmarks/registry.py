@@ -1,0 +1,128 @@
+"""What a benchmark case is, and the list of all of them."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
+
+# One module for each domain of the package; each has a function `cases() -> list[Case]`.
+DOMAINS = ("attention", "multi_head")
+
+OURS = "fastcore"
+NUMPY = "numpy"
+
+
+class Unavailable(Exception):
+    """Why a peer does not take part in a case: not installed, or it cannot do what the case asks."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One contestant of a case, with everything prepared that is not to be timed.
+
+    `call` computes and returns the result as the library has it; `collect` turns that result into a NumPy array in the
+    case's own layout. `setup` says which of several ways of asking the library was chosen.
+    """
+
+    call: Callable[[], Any]
+    collect: Callable[[Any], Any]
+    setup: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The part of the result that is judged, `select(result)`, and what it has to be in float64."""
+
+    select: Callable[[Any], Any]
+    expected: Any
+
+
+Factory = Callable[[Any], Side]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: the same task on the same input for all sides.
+
+    Parameters
+    ----------
+    name : unique, `domain/dtype/sizes/options`; what `--filter` searches
+    group : cases that belong on one line of the scaling plot
+    sizes : axis letter (see STYLE.md) -> length
+    make : makes the input, the same at every call
+    ours, naive : the two sides every case has
+    check : reference result in float64 (a part of it, where all of it would take seconds)
+    flops : floating-point operations the task needs; what is masked out does not count
+    bytes_moved : each input read once, each output written once
+    tolerance : largest error accepted, relative to the largest expected magnitude
+    ceiling : what bounds the task on an ideal machine
+    peers : name -> factory, which raises `Unavailable` where the peer cannot take part
+    quick : part of the selection that `--quick` runs
+    """
+
+    name: str
+    group: str
+    sizes: Mapping[str, int]
+    dtype: str
+    make: Callable[[], Any]
+    ours: Factory
+    naive: Factory
+    check: Callable[[Any], Check]
+    flops: float
+    bytes_moved: float
+    tolerance: float
+    ceiling: Literal["flops", "bytes"] = "flops"
+    peers: Mapping[str, Factory] = field(default_factory=dict)
+    quick: bool = False
+
+    def factories(self) -> dict[str, Factory]:
+        """All sides in the order of the table: ours, NumPy, peers."""
+        return {OURS: self.ours, NUMPY: self.naive, **self.peers}
+
+
+@cache
+def all_cases() -> tuple[Case, ...]:
+    """Every case of every domain; imports NumPy, but no peer."""
+    cases = [case for domain in DOMAINS for case in import_module(f"benchmarks.cases.{domain}").cases()]
+    names = [case.name for case in cases]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise ValueError(f"Case names must be unique; {', '.join(doubles)} came more than once. Rename all but one.")
+    return tuple(cases)
+
+
+def select(pattern: str | None = None, quick: bool = False, cases: Iterable[Case] | None = None) -> list[Case]:
+    """The cases whose name contains a match of the regular expression `pattern`."""
+    chosen = [case for case in (all_cases() if cases is None else cases) if case.quick or not quick]
+    try:
+        expression = re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"filter must be a regular expression; {pattern!r} is none: {error}.") from None
+    found = [case for case in chosen if expression.search(case.name)]
+    if not found:
+        listed = "\n  ".join(case.name for case in chosen)
+        raise ValueError(f"No case matches {pattern!r}. There are:\n  {listed}")
+    return found
+
+
+def peer_names(cases: Iterable[Case]) -> list[str]:
+    """Peers of the cases in order of first appearance."""
+    return list(dict.fromkeys(name for case in cases for name in case.peers))
+
+
+def select_peers(wanted: str | None, known: Iterable[str]) -> list[str]:
+    """`all` (or nothing said), `none`, or a comma-separated list."""
+    names = list(known)
+    if wanted in (None, "", "all"):
+        return names
+    if wanted == "none":
+        return []
+    chosen = [word.strip() for word in str(wanted).split(",") if word.strip()]
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        raise ValueError(
+            f"peers must be all, none or names out of {', '.join(names)}; got {', '.join(unknown)} in {wanted!r}."
+        )
+    return [name for name in names if name in chosen]

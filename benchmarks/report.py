@@ -1,0 +1,183 @@
+"""What a finished run says: JSON, the Markdown table, the list of losses.
+
+A run is one dictionary (`results.json`):
+
+    {"created", "mode", "machine": {...}, "ceilings": {key: per second}, "peers": [...], "cases": [
+        {"name", "group", "sizes", "dtype", "flops", "bytes", "ceiling": key, "fraction": of the ceiling or None,
+         "sides": {side: {"seconds", "low", "high", "rounds", "calls", "setup", "error", "ratio": [median, low, high]}
+                         or {"missing": reason} or {"failed": reason}}}]}
+
+`ratio` is how many times longer the side takes than ours; below 1 we lose. Everything here works on such a dictionary
+alone, so a report can be made again from the file.
+"""
+
+from typing import Any
+
+from benchmarks.registry import NUMPY, OURS
+
+TITLES = {
+    OURS: "fastcore",
+    NUMPY: "NumPy",
+    "torch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "jax": "JAX",
+}
+
+
+def title(side: str) -> str:
+    return TITLES.get(side, side)
+
+
+def sides_of(run: dict) -> list[str]:
+    """Every side that appears, ours and NumPy first."""
+    return list(dict.fromkeys([OURS, NUMPY, *run["peers"]]))
+
+
+def is_timed(case: dict, side: str) -> bool:
+    return "seconds" in case["sides"].get(side, {})
+
+
+def compared(case: dict) -> list[str]:
+    """Other sides that were timed against ours."""
+    return [side for side in case["sides"] if side != OURS and is_timed(case, side) and is_timed(case, OURS)]
+
+
+def best_peer(case: dict) -> str | None:
+    """The fastest of the peers (NumPy is not one)."""
+    peers = [side for side in compared(case) if side != NUMPY]
+    return min(peers, key=lambda side: case["sides"][side]["seconds"], default=None)
+
+
+def duration(seconds: float) -> str:
+    """Three significant digits with a unit."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}" if seconds < 999.5 * factor else f"{seconds / factor:.0f} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.2f}×" if ratio < 9.995 else f"{ratio:.1f}×" if ratio < 99.95 else f"{ratio:.0f}×"
+
+
+def spread(ratio: list[float]) -> str:
+    """Ratio of medians and the quartiles of the rounds' ratios."""
+    median, low, high = ratio
+    return f"{times(median)} ({times(low)[:-1]}–{times(high)[:-1]})"
+
+
+def cell(case: dict, side: str, separator: str = " ") -> str:
+    """Time of a side and how many times longer it takes than ours."""
+    entry = case["sides"].get(side, {})
+    if "seconds" not in entry:
+        return "failed" if "failed" in entry else "–"
+    text = duration(entry["seconds"])
+    return text if side == OURS or "ratio" not in entry else f"{text}{separator}{spread(entry['ratio'])}"
+
+
+def fraction(case: dict) -> str:
+    if case.get("fraction") is None:
+        return "–"
+    kind = "FMA" if case["ceiling"].startswith("fma") else "read"
+    return f"{100 * case['fraction']:.0f} % {kind}"
+
+
+def losses(run: dict) -> list[str]:
+    """Each comparison we lose, the worst first."""
+    found = []
+    for case in run["cases"]:
+        for side in compared(case):
+            ratio = case["sides"][side]["ratio"]
+            if ratio[0] < 1.0:
+                clear = "" if ratio[2] < 1.0 else ", within the spread"
+                found.append((ratio[0], f"{case['name']}: {title(side)} is faster, {spread(ratio)}{clear}"))
+    return [text for _, text in sorted(found)]
+
+
+def failures(run: dict) -> list[str]:
+    """Sides that gave a wrong result or none."""
+    return [
+        f"{case['name']}: {title(side)}: {entry['failed']}"
+        for case in run["cases"]
+        for side, entry in case["sides"].items()
+        if "failed" in entry
+    ]
+
+
+def missing(run: dict) -> list[str]:
+    """Why peers did not take part, one line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for case in run["cases"]:
+        for side, entry in case["sides"].items():
+            if "missing" in entry:
+                reasons.setdefault(f"{title(side)}: {entry['missing']}", []).append(case["name"])
+    return [f"{reason} ({len(names)} case{'s' * (len(names) > 1)})" for reason, names in reasons.items()]
+
+
+def ceiling_lines(run: dict) -> list[str]:
+    values = run["ceilings"]
+    lines = [
+        f"{key.removeprefix('fma_')} FMA {values[key] / 1e9:.0f} GFLOP/s" for key in values if key.startswith("fma")
+    ]
+    for key in sorted((k for k in values if k.startswith("read")), key=lambda k: int(k[5:-3])):
+        lines.append(f"read of {int(key[5:-3]) / 1024:.4g} MiB {values[key] / 1e9:.0f} GB/s")
+    return lines
+
+
+def machine_lines(run: dict) -> list[str]:
+    """Where and with what the run was made."""
+    machine: dict[str, Any] = run["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"{machine['processor']} ({machine['compiled_for']}), {machine['cores']} cores;"
+        f" {machine['threads']} threads for every side",
+        f"{machine['system']}, Python {machine['python']}, {versions}",
+        f"Ceilings measured in the same run: {', '.join(ceiling_lines(run))}",
+    ]
+    if machine["settings"]:
+        lines.append("Environment: " + ", ".join(f"{name}={value}" for name, value in machine["settings"].items()))
+    if machine["unset"]:
+        lines.append(f"Unset for NumPy's sake, since it slows OpenBLAS down: {', '.join(machine['unset'])}")
+    lines.append(f"Run of {run['created']}, mode {run['mode']}, commit {machine['commit'] or 'unknown'}")
+    return lines
+
+
+def table(run: dict, names: list[str] | None = None) -> list[str]:
+    """Markdown rows; `names` restricts and orders the cases."""
+    by_name = {case["name"]: case for case in run["cases"]}
+    others = [side for side in sides_of(run) if side != OURS]
+    heads = ["case", title(OURS), *map(title, others), "of the ceiling"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' + ' ---: |' * (len(heads) - 1)}"]
+    for name in names or by_name:
+        case = by_name[name]
+        cells = [f"`{name}`", cell(case, OURS), *(cell(case, side) for side in others), fraction(case)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def bullets(heading: str, lines: list[str], none: str) -> list[str]:
+    return [f"## {heading}", "", *([f"- {line}" for line in lines] or [none]), ""]
+
+
+def markdown(run: dict) -> str:
+    """The whole report."""
+    text = ["# fastcore benchmark", ""]
+    text += [f"- {line}" for line in machine_lines(run)]
+    text += [
+        "",
+        "Medians; how many times longer than fastcore: ratio of medians (quartiles of the ratios in each round).",
+        "",
+        *table(run),
+        "",
+        "![speed-up](speedup.png)",
+        "![roofline](roofline.png)",
+        "![scaling](scaling.png)",
+        "",
+    ]
+    text += bullets("Losses", losses(run), "None in this run.")
+    if wrong := failures(run):
+        text += bullets("Wrong or failed", wrong, "")
+    if absent := missing(run):
+        text += bullets("Not compared", absent, "")
+    return "\n".join(text)

@@ -1,0 +1,115 @@
+"""One benchmark run: verify, time and record each case. Loads NumPy; `runner` has settled the environment before."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.machine import Ceilings
+from benchmarks.registry import NUMPY, OURS, Case, Check, Side, Unavailable
+
+Progress = Callable[[str], None]
+
+
+def error_of(check: Check, side: Side) -> float:
+    """Largest error of a fresh result, relative to the largest magnitude expected; inf where shape or NaN disagree."""
+    expected = np.asarray(check.expected)
+    got = np.asarray(check.select(np.asarray(side.collect(side.call()))))
+    if got.shape != expected.shape:
+        return float("inf")
+    if expected.size == 0:
+        return 0.0
+    error = np.abs(got.astype(np.float64) - expected).max() / max(np.abs(expected).max(), np.finfo(np.float64).tiny)
+    return float(error) if np.isfinite(error) else float("inf")
+
+
+def prepare(case: Case, data: Any, peers: list[str]) -> tuple[dict[str, Side], dict[str, dict]]:
+    """Set every side up and verify it.
+
+    Returns
+    -------
+    sides : those with the right result, to be timed
+    entries : the record of each: its error, or why it is missing or failed
+    """
+    check = case.check(data)
+    sides: dict[str, Side] = {}
+    entries: dict[str, dict] = {}
+    for name, factory in case.factories().items():
+        if name not in (OURS, NUMPY, *peers):
+            continue
+        try:
+            side = factory(data)
+            error = error_of(check, side)
+        except Unavailable as reason:
+            entries[name] = {"missing": str(reason)}
+            continue
+        except Exception as fault:  # whatever a side raises is its result: the run goes on and says so
+            entries[name] = {"failed": f"{type(fault).__name__}: {str(fault)[:300]}"}
+            continue
+        if error > case.tolerance:
+            entries[name] = {"failed": f"wrong result: error {error:.2g}, tolerance {case.tolerance:.2g}"}
+            continue
+        sides[name] = side
+        entries[name] = {"error": error, "setup": side.setup}
+    return sides, entries
+
+
+def run_case(
+    case: Case,
+    peers: list[str],
+    budget_s: float,
+    ceilings: Ceilings,
+    progress: Progress = lambda _: None,
+) -> dict:
+    """The record of one case (see `report`); its `fraction` is filled in when the run has ended."""
+    progress("verifying")
+    data = case.make()
+    sides, entries = prepare(case, data, peers)
+    key = ceilings.measure(case.ceiling, case.dtype, case.bytes_moved)
+    if OURS in sides and len(sides) > 1:
+        timed = timing.compare(sides, budget_s, on_round=lambda done, planned: progress(f"round {done}/{planned}"))
+    else:
+        timed = timing.compare(sides, budget_s / 4) if sides else {}
+    for name, result in timed.items():
+        low, high = result.quartiles()
+        entries[name] |= {
+            "seconds": result.seconds, "low": low, "high": high, "rounds": result.rounds, "calls": result.calls,
+        }  # fmt: skip
+        if name != OURS and OURS in timed:
+            entries[name]["ratio"] = list(timing.ratio(result, timed[OURS]))
+    return {
+        "name": case.name,
+        "group": case.group,
+        "sizes": dict(case.sizes),
+        "dtype": case.dtype,
+        "flops": case.flops,
+        "bytes": case.bytes_moved,
+        "ceiling": key,
+        "fraction": None,
+        "sides": entries,
+    }
+
+
+def fill_fractions(records: list[dict], ceilings: dict[str, float]) -> None:
+    """How close ours comes to its ceiling, once the ceilings are final."""
+    for record in records:
+        seconds = record["sides"].get(OURS, {}).get("seconds")
+        amount = record["flops"] if record["ceiling"].startswith("fma") else record["bytes"]
+        if seconds and amount:
+            record["fraction"] = amount / seconds / ceilings[record["ceiling"]]
+
+
+def new_run(mode: str, machine: dict, peers: list[str], records: list[dict], ceilings: Ceilings) -> dict:
+    """The dictionary that `report` describes."""
+    ceilings.base()
+    fill_fractions(records, ceilings.values)
+    return {
+        "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "mode": mode,
+        "machine": machine,
+        "ceilings": ceilings.values,
+        "peers": peers,
+        "cases": records,
+    }
