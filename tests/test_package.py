@@ -93,6 +93,22 @@ def test_typed_marker_ships_with_the_package():
     assert (Path(fastcore.__file__).parent / "py.typed").is_file()
 
 
+def test_type_checker_sees_lazy_names_and_no_others(tmp_path):
+    (tmp_path / "user.py").write_text(
+        "import fastcore\nreveal_type(fastcore.set_num_threads)\nfastcore.set_threads(2)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "mypy", str(tmp_path / "user.py")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(fastcore.__file__).parents[1],  # its settings, and the cache that `make check` has filled
+    )
+    revealed, fault = (line for line in result.stdout.splitlines() if "user.py:" in line)
+    assert 'Revealed type is "def (n: int)' in revealed, result.stdout + result.stderr
+    assert 'Module has no attribute "set_threads"' in fault
+
+
 @pytest.mark.parametrize("entry", ["fastcore-1.8.1.dist-info", "fastcore-1.8.1-py3.11.egg-info"])
 def test_import_beside_the_other_fastcore_raises_with_the_fix(tmp_path, entry):
     (tmp_path / entry).mkdir()
