@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import types
+from numba import types
 
 from fastcore._core.simd import host
 from fastcore._core.simd.lanes import emit_convert, emit_extremum, emit_fma

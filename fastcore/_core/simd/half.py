@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import types
+from numba import types
 from numba.extending import intrinsic
 
 from fastcore._core.simd import host
-from fastcore._core.simd.emit import Value, copy_sign
+from fastcore._core.simd.emit import Value
 from fastcore._core.simd.types import Vector
 
 

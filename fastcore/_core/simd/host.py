@@ -6,7 +6,8 @@ at. So there is no table of CPU names to keep, and an unknown name follows LLVM'
 """
 
 import llvmlite.binding as llvm
-from numba.core import codegen, config, types
+from numba import types
+from numba.core import codegen, config
 from numba.core.typing.typeof import typeof_impl
 
 __all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "IS_X86", "NUM_REGISTERS", "VECTOR_BITS"]

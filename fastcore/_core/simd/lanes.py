@@ -1,7 +1,7 @@
 """Functions of lanes: broadcast, select, fma, minimum and maximum, reductions, conversions."""
 
 from llvmlite import ir
-from numba.core import types
+from numba import types
 from numba.extending import intrinsic
 
 from fastcore._core.simd.host import HAS_FMA
@@ -135,7 +135,8 @@ def _halve(builder, value):
     half = value.type.count // 2
     index = ir.VectorType(ir.IntType(32), half)
     return tuple(
-        builder.shuffle_vector(value, value, ir.Constant(index, list(range(start, start + half)))) for start in (0, half)
+        builder.shuffle_vector(value, value, ir.Constant(index, list(range(start, start + half))))
+        for start in (0, half)
     )
 
 

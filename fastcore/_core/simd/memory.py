@@ -1,10 +1,20 @@
 """Pointers, loads and stores."""
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
-from fastcore._core.simd.types import Vector, call, dtype_of, element_type, is_scalar, lane_count, splat, suffix, vector_type
+from fastcore._core.simd.types import (
+    Vector,
+    call,
+    dtype_of,
+    element_type,
+    is_scalar,
+    lane_count,
+    splat,
+    suffix,
+    vector_type,
+)
 
 
 @intrinsic

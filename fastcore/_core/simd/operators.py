@@ -6,11 +6,11 @@ emit one instruction.
 
 import operator
 
-from numba.core import types
+from numba import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin
 
-from fastcore._core.simd.types import Vector, as_vector, common_vector, splat
+from fastcore._core.simd.types import Vector, as_vector, common_vector
 
 # Numba's fastmath pass adds the function's flags to each float instruction that has none. `arcp` means nothing to
 # fadd, fsub, fmul and fcmp, nor `nsz` alone to fdiv: they keep `reassoc` away, which folds (x + 2**23) - 2**23 to x.

@@ -1,7 +1,8 @@
 """The Numba type of a SIMD value and what turns arguments into it."""
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import register_model
 
@@ -126,6 +127,6 @@ def call(builder, name, result, arguments):
 
 def suffix(kind):
     """Return LLVM's spelling of a type in the name of an overloaded intrinsic: v16f32."""
-    element = kind.element
-    letters = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}
-    return f"v{kind.count}{letters[element] if element in letters else f'i{element.width}'}"
+    if isinstance(kind.element, ir.IntType):
+        return f"v{kind.count}i{kind.element.width}"
+    return f"v{kind.count}{'f32' if kind.element == ir.FloatType() else 'f64'}"
