@@ -74,14 +74,17 @@ def test_contributing_example_kernels_join_the_warm_up(example):
     assert run("-c", code, cwd=example).count("fastcore.nn.kernels.rms_norm.normalize_parallel") == 2
 
 
-def test_contributing_benchmark_case_is_correct(example):
-    code = """
+@pytest.mark.parametrize(
+    "sides", ["[case.ours, case.naive]", pytest.param("case.peers.values()", marks=pytest.mark.peer)]
+)
+def test_contributing_benchmark_case_is_correct(example, sides):
+    code = f"""
 import numpy as np
 from benchmarks.cases.normalization import cases
 for case in cases():
     data = case.make()
     check = case.check(data)
-    for factory in (case.ours, case.naive):
+    for factory in {sides}:
         side = factory(data)
         error = np.abs(check.select(side.collect(side.call())) - check.expected).max()
         assert error <= case.tolerance * np.abs(check.expected).max(), (case.name, error)
