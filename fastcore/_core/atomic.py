@@ -13,7 +13,7 @@ __all__ = ["atomic_add"]
 
 
 def _fetch_add_python(array: Any, index: int, value: int) -> int:
-    """Python twin, for NUMBA_DISABLE_JIT=1, where every loop is serial."""
+    """Twin for NUMBA_DISABLE_JIT=1, where every loop is serial."""
     old = int(array[index])
     array[index] = old + value
     return old
@@ -28,7 +28,7 @@ def _fetch_add_typing(typingctx: Any, array: Any, index: Any, value: Any) -> tup
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         view = context.make_array(array)(context, builder, args[0])
         position = cgutils.get_item_pointer(context, builder, array, view, [args[1]], wraparound=False)
-        # Monotonic is enough: the counter only hands out indices, what workers write is published by the end of the launch.
+        # Monotonic is enough: the counter only hands out indices; the end of the launch publishes what workers wrote.
         return builder.atomic_rmw("add", position, args[2], "monotonic")
 
     return types.int64(array, types.intp, types.int64), codegen
@@ -39,6 +39,7 @@ def _fetch_add() -> Callable[[Any, int, int], Any]:
     if config.DISABLE_JIT:
         return _fetch_add_python
     _fetch_add_typing.__name__ = "atomic_add"
+    _fetch_add_typing.__doc__ = "Add to one element of a 1-D int64 array, indivisibly, and return what it was before."
     compiled: Callable[[Any, int, int], Any] = intrinsic(_fetch_add_typing)
     return compiled
 

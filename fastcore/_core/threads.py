@@ -1,6 +1,6 @@
 """The one place that decides between a serial body and a parallel launch.
 
-A public function estimates its serial work in nanoseconds and asks:
+A public function estimates its serial work in nanoseconds and asks::
 
     width = threads.begin(work_ns)
     if width == 1:
@@ -10,6 +10,20 @@ A public function estimates its serial work in nanoseconds and asks:
             driver(..., width)
         finally:
             threads.end()
+
+What each threading layer of Numba does, measured with Numba 0.68 and TBB 2022 (tests/_core/test_threads.py):
+
+========= =========== ============= ================= ================ =============================================
+layer     hot launch  after idling  launches at once  nested launches  in a forked child
+========= =========== ============= ================= ================ =============================================
+tbb       2 µs        100 µs        fine              fine             fine; hangs if a launch was in flight, may hang
+                                                                       if another thread than the starter forked
+omp (GNU) 2 µs        up to 6 ms    fine, but slow    fine             ended by SIGTERM; a grandchild hangs
+workqueue 90–140 µs   220 µs        SIGABRT           SIGABRT          fine
+========= =========== ============= ================= ================ =============================================
+
+A launch outside fastcore (a user's own parallel kernel) is not seen here. Beside one, on workqueue, Numba itself ends
+the process; install ``tbb``, or set NUMBA_THREADING_LAYER=omp, where both are needed.
 """
 
 import ctypes
@@ -17,7 +31,8 @@ import importlib.metadata
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import index as as_integer
 
@@ -34,17 +49,24 @@ __all__ = [
     "get_num_threads",
     "launch_width",
     "num_threads",
+    "pool_size",
     "set_num_threads",
+    "start",
     "threading_layer",
 ]
 
-# Serial nanoseconds a worker must be worth.
-WORK_NS_PER_WORKER = {"tbb": 30_000.0, "omp": 30_000.0, "workqueue": 300_000.0}
-SMALLEST_WORK_NS = min(WORK_NS_PER_WORKER.values())
+# Serial nanoseconds each worker must be worth, so that two are worth their launch: a loop of 60 µs (tbb) or 30 µs (omp)
+# breaks even while the workers are hot, one of 300 µs on workqueue. Workers that idled cost more than any threshold
+# here would allow for; a caller in a loop pays that once.
+WORK_NS_PER_WORKER = {"tbb": 30_000.0, "omp": 15_000.0, "workqueue": 150_000.0}
+SMALLEST_WORK_NS = 2 * min(WORK_NS_PER_WORKER.values())
 
-# Layers a process can go on using after fork.
-_FORK_SAFE_LAYERS = {"tbb"}
+# A fork waits this long for launches in flight to end. Attention at L = 2048 takes 10 ms.
+DRAIN_SECONDS = 0.1
+
 _TBB_LIBRARY = {"linux": "libtbb.so.12", "win32": "tbb12.dll"}
+# Choices of the user's that TBB satisfies.
+_TBB_CHOICES = {"tbb", "safe", "threadsafe", "forksafe"}
 
 
 class _State:
@@ -53,45 +75,63 @@ class _State:
     def __init__(self) -> None:
         self.layer: str | None = None
         self.starter: int | None = None  # ident of the thread that started the layer
-        self.serial_only = False  # a forked child that must not launch
-        self.launches: dict[int, int] = {}  # ident of each launching thread -> the thread count to put back
+        self.serial_only = False  # in a forked child that must not launch
+        self.child_is_serial = False  # the same, for the child that is being forked
+        self.forking = False
+        # Launches in flight: ident of the calling thread -> (its workers, the thread count to put back).
+        self.launches: dict[int, tuple[int, int]] = {}
         self.start_lock = threading.Lock()
         self.workqueue_lock = threading.Lock()
+        self.read_count: Callable[[], int] = numba.get_num_threads
+        self.write_count: Callable[[int], object] = numba.set_num_threads
 
 
 _state = _State()
 
 
-def preload_tbb() -> bool:
-    """Load PyPI's TBB for Numba, which looks it up by its bare name and misses it inside a virtual environment."""
-    wanted = str(config.THREADING_LAYER).lower()
-    if wanted == "default" and config.THREADING_LAYER_PRIORITY[0] != "tbb":
-        return False
-    if wanted not in {"default", "tbb", "safe", "threadsafe", "forksafe"}:
-        return False
-    name = _TBB_LIBRARY.get(sys.platform)
-    try:
-        files = importlib.metadata.files("tbb") or []
-        paths = [file.locate() for file in files if file.name == name]
-        ctypes.CDLL(str(paths[0]), mode=ctypes.RTLD_GLOBAL)
-    except (importlib.metadata.PackageNotFoundError, IndexError, OSError):
-        return False
-    return True
+def start() -> str:
+    """Start the threading layer of this process if it is not running, and return its name.
+
+    Never called at import: the layer, once there, makes a later fork harder. Whatever compiles or loads parallel code
+    calls it first, since Numba would start a layer of its own choice, without the TBB that pip installed.
+    """
+    layer = _state.layer
+    if layer is None:
+        with _state.start_lock:
+            layer = _state.layer = _state.layer or _start()
+    return layer
 
 
 def _start() -> str:
-    """Start the threading layer of this process, once, and ask Numba which it is."""
-    with _state.start_lock:
-        if _state.layer is None:
-            preload_tbb()
-            numba.get_num_threads()  # starts the layer
-            _state.starter = threading.get_ident()
-            _state.layer = numba.threading_layer()
-        return _state.layer
+    running = threading_layer() is not None
+    if not running:
+        _preload_tbb()
+        numba.get_num_threads()
+    # Where a user's code has started it, most likely the main thread did.
+    _state.starter = threading.main_thread().ident if running else threading.get_ident()
+    # Numba's own functions take two locks at each call: 0.7 µs, and a hang in a child forked while another thread
+    # holds one. The functions behind them read and write the thread's slot directly.
+    _state.read_count = getattr(numba_parallel, "_get_num_threads", None) or numba.get_num_threads
+    _state.write_count = getattr(numba_parallel, "_set_num_threads", None) or numba.set_num_threads
+    layer: str = numba.threading_layer()
+    return layer
+
+
+def _preload_tbb() -> None:
+    """Load PyPI's TBB, which Numba looks up by its bare name and so misses inside a virtual environment."""
+    choice = str(config.THREADING_LAYER).lower()
+    if choice not in _TBB_CHOICES and not (choice == "default" and config.THREADING_LAYER_PRIORITY[0] == "tbb"):
+        return
+    try:
+        files = importlib.metadata.files("tbb") or []
+        path = next(file.locate() for file in files if file.name == _TBB_LIBRARY.get(sys.platform))
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    except (importlib.metadata.PackageNotFoundError, StopIteration, OSError):
+        return  # Numba goes on to look for a system-wide TBB, then for OpenMP
 
 
 def threading_layer() -> str | None:
-    """Name of the threading layer in use: "tbb", "omp" or "workqueue"; None before the first launch."""
+    """Name of the threading layer in use: "tbb", "omp" or "workqueue"; None before it is started."""
     try:
         layer: str = numba.threading_layer()
     except ValueError:
@@ -100,58 +140,128 @@ def threading_layer() -> str | None:
 
 
 def launch_width(work_ns: float) -> int:
-    """Number of workers that work of `work_ns` serial nanoseconds deserves; 1 means run the serial body."""
+    """Number of workers that a call deserves now; 1 means the serial body.
+
+    Parameters
+    ----------
+    work_ns : estimated time of the serial body, in nanoseconds
+
+    Notes
+    -----
+    Threads of other launches in flight are not counted on. Where the machine is full, a second team only gets in the
+    way: on omp, whose workers spin while they wait, two teams on two cores took 100 times as long as two serial calls.
+    """
+    return _width(work_ns)[0]
+
+
+def _width(work_ns: float) -> tuple[int, int]:
+    """(workers for this call, thread count of this Python thread)."""
     if work_ns < SMALLEST_WORK_NS or _state.serial_only:
-        return 1
-    layer = _state.layer or _start()
-    threshold = WORK_NS_PER_WORKER[layer]
-    if work_ns < threshold:
-        return 1
-    return min(numba.get_num_threads(), 1 + int(work_ns // threshold))
+        return 1, 1
+    layer = _state.layer or start()
+    count = _thread_count()
+    width = min(work_ns / WORK_NS_PER_WORKER[layer], count)
+    if _state.launches:
+        # A copy, since other threads add and remove theirs meanwhile.
+        taken = sum(workers for workers, _ in _state.launches.copy().values())
+        width = min(width, pool_size() - taken)
+    return max(1, int(width)), count
 
 
 def begin(work_ns: float) -> int:
-    """Claim a launch for work of `work_ns` serial nanoseconds. 1: run the serial body, and do not call `end`."""
+    """Claim a launch and answer its number of workers, or 1: run the serial body, and do not call `end`.
+
+    Answers 1 for little work, inside another launch of this thread, where a launch would end or hang the process, and
+    where other launches have all the cores.
+
+    Parameters
+    ----------
+    work_ns : estimated time of the serial body, in nanoseconds
+    """
     if work_ns < SMALLEST_WORK_NS:
         return 1
-    ident = threading.get_ident()
-    width = 1 if ident in _state.launches else launch_width(work_ns)
+    caller = threading.get_ident()
+    if caller in _state.launches:
+        return 1
+    width, count = _width(work_ns)
     if width == 1:
         return 1
-    if _state.layer == "workqueue" and not _state.workqueue_lock.acquire(blocking=False):
+    # Said first, asked second: a fork says so first and looks at the launches second, so one of the two gives way.
+    _state.launches[caller] = width, count
+    if _state.forking or (_state.layer == "workqueue" and not _state.workqueue_lock.acquire(blocking=False)):
+        del _state.launches[caller]
         return 1
-    _state.launches[ident] = width
+    if width < count:
+        # Numba wakes as many threads as the count says, whatever the length of the loop.
+        _state.write_count(width)
     return width
 
 
 def end() -> None:
     """Give back the launch that `begin` claimed."""
-    del _state.launches[threading.get_ident()]
-    if _state.layer == "workqueue":
-        _state.workqueue_lock.release()
+    caller = threading.get_ident()
+    width, count = _state.launches.get(caller, (0, 0))
+    if width == 0:
+        return  # in a child that was forked inside the launch
+    try:
+        if width < count:
+            _state.write_count(count)
+        if _state.layer == "workqueue":
+            _state.workqueue_lock.release()
+    finally:
+        del _state.launches[caller]
+
+
+def pool_size() -> int:
+    """The most threads a launch can have: NUMBA_NUM_THREADS, by default the cores this process may use."""
+    size: int = config.NUMBA_NUM_THREADS
+    return size
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads the parallel kernels called from this Python thread use."""
-    _start()
-    numba.set_num_threads(_checked_count(n))
+    """Set how many threads the kernels called from this Python thread may use.
+
+    The same setting as `numba.set_num_threads`. Other Python threads keep theirs; new ones begin with the whole pool.
+
+    Parameters
+    ----------
+    n : int, 1 to `numba.config.NUMBA_NUM_THREADS`
+
+    Raises
+    ------
+    ValueError : n is out of bounds
+    TypeError : n is no integer
+    """
+    count = _checked_count(n)
+    start()
+    _state.write_count(count)
 
 
 def get_num_threads() -> int:
-    """Number of threads the parallel kernels called from this Python thread use."""
-    _start()
-    return int(numba.get_num_threads())
+    """Number of threads that kernels called from this Python thread may use: the whole pool, unless set otherwise."""
+    start()
+    return _thread_count()
 
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """Use `n` threads inside the `with` block, in this Python thread."""
+    """Use up to `n` threads inside the ``with`` block, in this Python thread; see `set_num_threads`."""
+    count = _checked_count(n)
     previous = get_num_threads()
-    set_num_threads(n)
+    _state.write_count(count)
     try:
         yield
     finally:
-        set_num_threads(previous)
+        _state.write_count(previous)
+
+
+def _thread_count() -> int:
+    count = _state.read_count()
+    if count < 1:
+        # In a forked child on workqueue, whose pool is only made by its first launch.
+        count = pool_size()
+        _state.write_count(count)
+    return count
 
 
 def _checked_count(n: int) -> int:
@@ -161,28 +271,42 @@ def _checked_count(n: int) -> int:
         count = as_integer(n)
     except TypeError:
         raise TypeError(f"n must be an integer. Got {type(n).__name__} {n!r}.") from None
-    bound = config.NUMBA_NUM_THREADS
-    if not 1 <= count <= bound:
+    if not 1 <= count <= pool_size():
         raise ValueError(
-            f"n must be between 1 and {bound}, the size of the thread pool (NUMBA_NUM_THREADS). Got {count}."
+            f"n must be between 1 and {pool_size()}, the size of Numba's thread pool. Got {count}. "
+            "For a larger pool set NUMBA_NUM_THREADS before Python starts."
         )
     return count
 
 
 def _before_fork() -> None:
+    """Let launches in flight end, and decide whether the child may launch."""
     _state.start_lock.acquire()
+    _state.forking = _state.child_is_serial = True
+    caller = threading.get_ident()
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while set(_state.launches.copy()) - {caller} and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    layer = threading_layer()
+    _state.child_is_serial = (
+        _state.serial_only
+        or bool(_state.launches)
+        or layer == "omp"
+        or (layer == "tbb" and caller != (_state.starter or threading.main_thread().ident))
+    )
 
 
 def _after_fork_in_parent() -> None:
+    _state.forking = False
     _state.start_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    layer = threading_layer()
-    _state.serial_only |= layer is not None and layer not in _FORK_SAFE_LAYERS
+    _state.serial_only = _state.child_is_serial
+    _state.forking = False
+    _state.launches = {}
     _state.start_lock = threading.Lock()
     _state.workqueue_lock = threading.Lock()
-    _state.launches = {}
 
 
 if hasattr(os, "register_at_fork"):
