@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core.validate import FLOAT_TYPES, as_native_array, flag, kind_of, positive_index
+from fastcore._core.validate import as_native_array, flag, is_float_type, kind_of, positive_index
 
 
 def attention_ranks(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> None:
@@ -47,6 +47,8 @@ def attention_heads(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> No
 
 def attention_batch(query: np.ndarray, key: np.ndarray, value: np.ndarray, axes: int) -> tuple[int, ...]:
     """The common batch axes: all but the last `axes`. Sizes of 1 stretch, as in PyTorch."""
+    if query.shape[:-axes] == key.shape[:-axes] == value.shape[:-axes]:
+        return query.shape[:-axes]
     try:
         return np.broadcast_shapes(query.shape[:-axes], key.shape[:-axes], value.shape[:-axes])
     except ValueError:
@@ -71,7 +73,7 @@ def attention_mask(mask: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.nda
 def mask_array(mask: Any, name: str) -> np.ndarray:
     """A mask as a native ndarray of bool or float."""
     array = as_native_array(mask, name)
-    if array.dtype != np.bool_ and array.dtype.name not in FLOAT_TYPES:
+    if array.dtype != np.bool_ and not is_float_type(array.dtype):
         raise TypeError(
             f"{name} must be bool or float (added to the scores). Got {array.dtype}. Pass {name}.astype(bool)."
         )

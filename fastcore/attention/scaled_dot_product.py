@@ -209,11 +209,11 @@ def _four_axes(x: np.ndarray, layout: _Layout, heads: int, dtype: np.dtype) -> n
 
     Copied are half precision, a last axis that is not contiguous, and batch axes that no strides can join.
     """
-    x = validate.readable_in_place(x.astype(dtype, copy=False))
+    x = validate.readable_in_place(x if x.dtype == dtype else x.astype(dtype))
     stretched = layout.batch_axes + x.shape[-3 if layout.has_heads else -2 :]
     if x.shape != stretched:
         x = np.broadcast_to(x, stretched)
-    return x.reshape(layout.batch, heads, *x.shape[-2:])
+    return x if x.ndim == 4 and layout.has_heads else x.reshape(layout.batch, heads, *x.shape[-2:])
 
 
 def _writable_in_place(out: np.ndarray, inputs: tuple[np.ndarray | None, ...]) -> bool:

@@ -126,7 +126,8 @@ def allowed_by_position(
         spread = np.broadcast_to(np.asarray(x, np.int64), (math.prod(batch_shape),))
         return spread.reshape(batch_shape + (1,) * (len(shape) - len(batch_shape)))
 
-    left, right = (None, None) if window is None else window
+    # Beyond 2**60 a bound is open; it has to fit into int64 together with a position.
+    left, right = (None if bound is None else min(bound, 1 << 60) for bound in window or (None, None))
     position = per_batch(query_offset) + np.arange(shape[-2])[:, None]
     j = np.arange(shape[-1])
     allowed = np.ones(shape, bool)
