@@ -1,0 +1,78 @@
+"""`python -m benchmarks.asv_compare BASE [HEAD]`: run the asv suite on two commits and print the comparison.
+
+Each commit is checked out into a temporary work tree that comes first on PYTHONPATH; interpreter and packages are those
+that run this. Works offline.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+
+ASV = [sys.executable, "-m", "asv"]
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def resolve(name: str) -> str:
+    try:
+        return git("rev-parse", "--verify", f"{name}^{{commit}}")
+    except subprocess.CalledProcessError:
+        raise SystemExit(f"BASE and HEAD must be commits; git knows none named {name!r}.") from None
+
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """A temporary work tree of the commit."""
+    with tempfile.TemporaryDirectory(prefix="fastcore-asv-") as folder:
+        tree = Path(folder) / commit[:10]
+        git("worktree", "add", "--detach", str(tree), commit)
+        try:
+            yield tree
+        finally:
+            git("worktree", "remove", "--force", str(tree))
+
+
+def environment_of(tree: Path) -> dict[str, str]:
+    """Environment in which `import fastcore` takes the tree's; checked, since an installed one might come first."""
+    env = {**os.environ, "PYTHONPATH": str(tree)}
+    command = [sys.executable, "-c", "import fastcore; print(fastcore.__file__)"]
+    found = subprocess.run(command, env=env, cwd=tree, check=True, capture_output=True, text=True).stdout.strip()
+    if not Path(found).resolve().is_relative_to(tree.resolve()):
+        raise SystemExit(f"fastcore must come from {tree}, but Python finds {found}. Uninstall that one first.")
+    return env
+
+
+def run(commit: str, bench: str | None) -> None:
+    """Run the suite on a commit; asv keeps the results under its hash."""
+    chosen = [f"--bench={bench}"] if bench else []
+    with checked_out(commit) as tree:
+        print(f"\n== {git('log', '-1', '--format=%h %s', commit)}", flush=True)
+        command = [*ASV, "run", "--python=same", f"--set-commit-hash={commit}", "--show-stderr", *chosen]
+        subprocess.run(command, cwd=ROOT, env=environment_of(tree), check=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.asv_compare", description=__doc__)
+    parser.add_argument("base", nargs="?", default="HEAD~1", help="commit to compare with, default HEAD~1")
+    parser.add_argument("head", nargs="?", default="HEAD", help="commit to judge, default HEAD")
+    parser.add_argument("--bench", metavar="REGEX", help="only benchmarks that match, e.g. 'Time.*L512'")
+    options = parser.parse_args(arguments)
+    base, head = resolve(options.base), resolve(options.head)
+    subprocess.run([*ASV, "machine", "--yes"], cwd=ROOT, check=True)
+    for commit in dict.fromkeys((base, head)):
+        run(commit, options.bench)
+    print(f"\n== {base[:10]} → {head[:10]}: times (lower is better) and NumPy/fastcore ratios (higher is better)")
+    return subprocess.run([*ASV, "compare", base, head], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

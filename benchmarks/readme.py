@@ -1,0 +1,79 @@
+"""`python -m benchmarks.readme RESULTS`: write the results of a run into README.md, and its picture beside.
+
+RESULTS is a `results.json` or the folder that holds one. The text between the two markers in README.md is replaced.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import plots, report
+from benchmarks.environment import ROOT
+
+BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+PICTURE = Path("docs/benchmark.png")
+
+
+def load(source: Path) -> dict:
+    """The run in a results file, or in the folder of one."""
+    file = source / "results.json" if source.is_dir() else source
+    if not file.is_file():
+        raise SystemExit(f"RESULTS must be a results.json or a folder with one; got {source}. Run `make bench` first.")
+    run = json.loads(file.read_text(encoding="utf-8"))
+    if "cases" not in run or "machine" not in run:
+        raise SystemExit(f"{file} is not the results file of a benchmark run.")
+    return run
+
+
+def block(run: dict) -> str:
+    """Markers, picture, table, losses and machine."""
+    lines = [
+        BEGIN,
+        "<!-- Written by `make readme RESULTS=<results file>`; do not edit by hand. -->",
+        "",
+        f"![How many times longer other libraries take than fastcore]({PICTURE.as_posix()})",
+        "",
+        "Medians; how many times longer than fastcore: ratio of medians (quartiles of the ratios in each round).",
+        "",
+        *report.table(run),
+        "",
+        "**Losses.** " + ("None in this run." if not report.losses(run) else "Where another side was faster:"),
+        "",
+        *(f"- {line}" for line in report.losses(run) + report.failures(run)),
+        "",
+        *(f"- {line}" for line in report.machine_lines(run)),
+        "",
+        END,
+    ]
+    return "\n".join(lines)
+
+
+def replaced(text: str, new: str) -> str:
+    """The text with `new` in place of the block between the markers, markers included."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"README.md must have the lines {BEGIN} and {END}, in this order.")
+    return before + new + after
+
+
+def write(run: dict, root: Path = ROOT) -> None:
+    """Rewrite README.md and the picture in a checkout."""
+    readme = root / "README.md"
+    readme.write_text(replaced(readme.read_text(encoding="utf-8"), block(run)), encoding="utf-8")
+    picture = root / PICTURE
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    plots.speedup(run).savefig(picture, dpi=100)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
+    parser.add_argument("results", type=Path, metavar="RESULTS")
+    write(load(parser.parse_args(arguments).results))
+    print(f"Wrote README.md and {PICTURE}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

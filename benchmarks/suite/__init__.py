@@ -1,0 +1,23 @@
+"""The asv suite. asv imports every file of this folder, and imports the folder as a package of its own, `suite`.
+
+The code under test is the `fastcore` that Python finds (for another commit: PYTHONPATH, see `asv_compare`). The cases
+are always those beside this file, so that two commits are measured by the same code.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+_BENCHMARKS = Path(__file__).resolve().parents[1]
+
+if "benchmarks" not in sys.modules:
+    _spec = importlib.util.spec_from_file_location(
+        "benchmarks", _BENCHMARKS / "__init__.py", submodule_search_locations=[str(_BENCHMARKS)]
+    )
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules["benchmarks"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["benchmarks"])
+
+# Last, for a checkout that is not installed: an installed or otherwise named fastcore comes first.
+sys.path.append(str(_BENCHMARKS.parent))
