@@ -14,11 +14,12 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null \
 	&& echo $$python && break; done)
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 BASE ?= HEAD~1
 HEAD ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-peers bench bench-compare readme clean
+.PHONY: help check format test test-peers bench some-peers bench-compare readme clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,8 +32,7 @@ $(BIN)/python:
 # cover an index page or a download that breaks off half-way.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	@for try in 1 2 3; do \
-		echo "pip install -e '.[$*]'"; \
-		$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[$*]' && exit 0; \
+		$(PIP_INSTALL) -e '.[$*]' && exit 0; \
 		sleep 5; \
 	done; exit 1
 	@touch $@
@@ -55,11 +55,16 @@ test-peers: $(VENV)/.installed-test $(VENV)/.installed-peers
 		test $$status -ne 5 || echo "No test carries the marker peer: nothing was compared with any peer." >&2; \
 		exit $$status; }
 
-# Without peers the comparison with NumPy is still worth having.
+# Where one peer has no wheel for this machine, the others are installed one by one: the comparison goes on without it.
 bench: $(VENV)/.installed-bench
-	@$(MAKE) --no-print-directory $(VENV)/.installed-peers || \
-		echo "Some peers could not be installed; going on with NumPy and the peers that are there." >&2
+	@$(MAKE) --no-print-directory $(VENV)/.installed-peers || $(MAKE) --no-print-directory some-peers
 	$(BIN)/python -m fastcore bench --quick
+
+some-peers: $(VENV)/.installed-bench
+	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["peers"], sep="\n")' | while read -r peer; do \
+		$(PIP_INSTALL) "$$peer" </dev/null || echo "Going on without $$peer, which could not be installed." >&2; \
+	done
 
 bench-compare: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.asv_compare $(BASE) $(HEAD)
