@@ -2,7 +2,7 @@
 #   make test           environment, install, lint, types, tests
 #   make test-peers     tests against torch, ONNX Runtime and other heavy peers
 #   make bench          environment, install, the quick benchmark against NumPy and the peers
-#   make bench-compare  asv on two commits, side by side: BASE=HEAD~1 HEAD=HEAD
+#   make bench-compare  asv on two commits, side by side: BASE=HEAD~1 HEAD=HEAD, BENCH=<regex> for a part of it
 #   make readme         results table and picture of the README: RESULTS=<results file>
 #   make check          lint and types alone
 #   make format         let ruff format and mend the sources
@@ -67,7 +67,7 @@ some-peers: $(VENV)/.installed-bench
 	done
 
 bench-compare: $(VENV)/.installed-bench
-	$(BIN)/python -m benchmarks.asv_compare $(BASE) $(HEAD)
+	$(BIN)/python -m benchmarks.asv_compare $(BASE) $(HEAD) $(if $(BENCH),--bench='$(BENCH)')
 
 readme: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.readme $(RESULTS)
