@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bench", metavar="REGEX", help="only benchmarks that match, e.g. 'Time.*L512'")
     options = parser.parse_args(arguments)
     base, head = resolve(options.base), resolve(options.head)
-    subprocess.run([*ASV, "machine", "--yes"], cwd=ROOT, check=True)
+    subprocess.run([*ASV, "machine", "--yes"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for commit in dict.fromkeys((base, head)):
         run(commit, options.bench)
     print(f"\n== {base[:10]} → {head[:10]}: times (lower is better) and NumPy/fastcore ratios (higher is better)")

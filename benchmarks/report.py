@@ -11,6 +11,7 @@ A run is one dictionary (`results.json`):
 alone, so a report can be made again from the file.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.registry import NUMPY, OURS
@@ -160,8 +161,8 @@ def bullets(heading: str, lines: list[str], none: str) -> list[str]:
     return [f"## {heading}", "", *([f"- {line}" for line in lines] or [none]), ""]
 
 
-def markdown(run: dict) -> str:
-    """The whole report."""
+def markdown(run: dict, pictures: Iterable[str] = ()) -> str:
+    """The whole report; `pictures` are files beside it."""
     text = ["# fastcore benchmark", ""]
     text += [f"- {line}" for line in machine_lines(run)]
     text += [
@@ -170,10 +171,7 @@ def markdown(run: dict) -> str:
         "",
         *table(run),
         "",
-        "![speed-up](speedup.png)",
-        "![roofline](roofline.png)",
-        "![scaling](scaling.png)",
-        "",
+        *(f"![{picture}]({picture})\n" for picture in pictures),
     ]
     text += bullets("Losses", losses(run), "None in this run.")
     if wrong := failures(run):

@@ -57,7 +57,7 @@ def main(
     run = run_cases(cases, names, mode, removed, console)
     show(run, console)
     folder = Path(results) if results else RESULTS / time.strftime("%Y%m%d-%H%M%S")
-    write(run, folder)
+    write(run, folder, console)
     if not results:
         replace_latest(folder)
     console.print(f"Report, plots and raw numbers: {folder.resolve()}", highlight=False, soft_wrap=True)
@@ -134,14 +134,20 @@ def colour(case: dict, side: str) -> str:
     return f"[{style}]{text}[/]"
 
 
-def write(run: dict, folder: Path) -> None:
-    """results.json, report.md and the pictures."""
-    from benchmarks import plots, report
+def write(run: dict, folder: Path, console: Console) -> None:
+    """results.json, report.md and, where matplotlib is installed, the pictures."""
+    from benchmarks import report
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
-    (folder / "report.md").write_text(report.markdown(run), encoding="utf-8")
-    plots.write(run, folder)
+    pictures: list[str] = []
+    try:
+        from benchmarks import plots
+    except ModuleNotFoundError as error:
+        console.print(f"No plots: {error}. Install them with: pip install -e '.[bench]'", markup=False)
+    else:
+        pictures = [path.name for path in plots.write(run, folder)]
+    (folder / "report.md").write_text(report.markdown(run, pictures), encoding="utf-8")
 
 
 def replace_latest(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """OpenVINO: a model of one ScaledDotProductAttention (opset 13), float32, tensors bound beforehand."""
 
+import sys
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,19 @@ from benchmarks.peers import fastest, require
 from benchmarks.registry import Side, Unavailable
 
 
+def load() -> ModuleType:
+    """OpenVINO without its telemetry, which forks this process in the middle of a run to report to its maker."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: importing it fails, as wanted
+    return require("openvino")
+
+
 @cache
 def core() -> Any:
-    return require("openvino").Core()
+    return load().Core()
 
 
 def prepare(data: Any) -> Side:
-    openvino = require("openvino")
+    openvino = load()
     opset = require("openvino.opset13")
     p = data.problem
     if p.dtype != "float32":

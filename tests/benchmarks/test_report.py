@@ -1,0 +1,51 @@
+import pytest
+
+from benchmarks import report
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(1.234, "1.23 s"), (0.0999, "99.9 ms"), (0.9996, "1000 ms"), (4.96e-6, "4.96 µs"), (2e-8, "20 ns")],
+)
+def test_duration(seconds, text):
+    assert report.duration(seconds) == text
+
+
+def test_losses_are_listed_worst_first_and_marked_where_unclear(run):
+    assert report.losses(run) == [
+        "attention/prefill/f32/L512: PyTorch is faster, 0.80× (0.75–0.90)",
+        "attention/prefill/f32/L2048: PyTorch is faster, 0.99× (0.95–1.04), within the spread",
+    ]
+
+
+def test_failures_and_missing_peers_are_named(run):
+    assert report.failures(run) == [
+        "attention/prefill/f32/L2048: JAX: wrong result: error 1, tolerance 2e-05",
+        "attention/decode/f32/S4096: fastcore: ValueError: no",
+    ]
+    assert report.missing(run) == ["JAX: jax is not installed (2 cases)"]
+
+
+def test_table_has_a_row_for_each_case_and_a_column_for_each_side(run):
+    head, _, first, second, third = report.table(run)
+    assert head == "| case | fastcore | NumPy | PyTorch | JAX | of the ceiling |"
+    assert first.endswith("| 6 ms | 30 ms 5.00× (4.50–5.50) | 4.8 ms 0.80× (0.75–0.90) | – | 83 % FMA |")
+    assert "| failed | 85 % FMA |" in second
+    assert third.endswith("| failed | 500 ms | – | – | – |")
+
+
+def test_best_peer_is_not_numpy(run):
+    assert [report.best_peer(case) for case in run["cases"]] == ["torch", "torch", None]
+
+
+def test_markdown_shows_losses_machine_and_what_was_unset(run):
+    text = report.markdown(run, ["speedup.png"])
+    for part in ("## Losses", "Test CPU", "2 threads for every side", "OPENBLAS_CORETYPE=Haswell", "torch 2.13.0"):
+        assert part in text
+    for part in ("float32 FMA 200 GFLOP/s", "read of 256 MiB 40 GB/s", "OMP_NUM_THREADS=2", "(speedup.png)"):
+        assert part in text
+
+
+def test_markdown_says_that_there_are_no_losses(run):
+    run["cases"] = [case | {"sides": {k: v for k, v in case["sides"].items() if k != "torch"}} for case in run["cases"]]
+    assert "None in this run." in report.markdown(run)

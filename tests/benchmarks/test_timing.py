@@ -1,0 +1,39 @@
+import pytest
+
+from benchmarks import timing
+from benchmarks.registry import Side
+
+
+@pytest.mark.parametrize("fraction, expected", [(0.0, 1.0), (0.25, 1.75), (0.5, 2.5), (1.0, 4.0)])
+def test_quantile(fraction, expected):
+    assert timing.quantile([4.0, 1.0, 3.0, 2.0], fraction) == expected
+
+
+def test_ratio_is_of_medians_with_quartiles_of_the_rounds():
+    ours, other = timing.Timed([1.0, 2.0, 1.0], 1), timing.Timed([3.0, 4.0, 8.0], 1)
+    assert timing.ratio(other, ours) == (4.0, 2.5, 5.5)
+
+
+def test_compare_measures_every_side_in_every_round_and_moves_the_order_on(monkeypatch):
+    order, told = [], []
+    monkeypatch.setattr(timing, "wait_until_idle", lambda: None)
+    monkeypatch.setattr(timing, "measure", lambda side, seconds, calls: order.append(side.setup) or 1e-6)
+    sides = {name: Side(lambda: None, lambda x: x, name) for name in "abc"}
+    timed = timing.compare(sides, 0.0, min_rounds=3, on_round=lambda *progress: told.append(progress))
+    assert [len(side.rounds) for side in timed.values()] == [3, 3, 3]
+    assert "".join(order) == "abc" + "bca" + "cab"
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_short_calls_are_repeated_and_long_ones_are_not(monkeypatch):
+    for seconds, calls in ((1e-6, 4000), (1.0, 1), (1e-9, 20_000)):
+        monkeypatch.setattr(timing, "timed_calls", lambda call, count, seconds=seconds: seconds)
+        assert timing.calibrate(Side(lambda: None, lambda x: x))[1] == calls
+
+
+def test_waiting_for_idle_ends(monkeypatch):
+    """Also where other threads never rest."""
+    monkeypatch.setattr(timing, "IDLE_LIMIT_S", 0.02)
+    clock = iter(range(10_000))
+    monkeypatch.setattr(timing.time, "process_time", lambda: float(next(clock)))
+    timing.wait_until_idle()
