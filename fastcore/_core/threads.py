@@ -16,22 +16,23 @@ What each threading layer of Numba does, measured with Numba 0.68 and TBB 2022 (
 ========= =========== ============= ================= ================ =============================================
 layer     hot launch  after idling  launches at once  nested launches  in a forked child
 ========= =========== ============= ================= ================ =============================================
-tbb       2 µs        100 µs        fine              fine             fine; hangs if a launch was in flight, may hang
-                                                                       if another thread than the starter forked
-omp (GNU) 2 µs        up to 6 ms    fine, but slow    fine             ended by SIGTERM; a grandchild hangs
+tbb       2 µs        100 µs        fine              fine             fine if one thread has launched and forks;
+                                                                       else a hang in 1 of 10 (a launch in flight)
+                                                                       to 1 of 1500 forks (other threads idle)
+omp (GNU) 2 µs        up to 6 ms    fine              fine             ended by SIGTERM; a grandchild hangs
 workqueue 90–140 µs   220 µs        SIGABRT           SIGABRT          fine
 ========= =========== ============= ================= ================ =============================================
 
-A launch outside fastcore (a user's own parallel kernel) is not seen here. Beside one, on workqueue, Numba itself ends
-the process; install ``tbb``, or set NUMBA_THREADING_LAYER=omp, where both are needed.
+Launches outside fastcore (a user's own parallel kernels) are not seen here. Beside one, workqueue ends the process:
+where both are needed, install ``tbb`` or set NUMBA_THREADING_LAYER=omp.
 """
 
 import ctypes
 import importlib.metadata
+import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import index as as_integer
@@ -55,14 +56,10 @@ __all__ = [
     "threading_layer",
 ]
 
-# Serial nanoseconds each worker must be worth, so that two are worth their launch: a loop of 60 µs (tbb) or 30 µs (omp)
-# breaks even while the workers are hot, one of 300 µs on workqueue. Workers that idled cost more than any threshold
-# here would allow for; a caller in a loop pays that once.
+# Serial nanoseconds each worker must be worth, so that two are worth their launch: with hot workers a loop of 60 µs
+# breaks even on tbb, of 20 µs on omp, of about 300 µs on workqueue. Idle ones cost tbb 50–100 µs more, once in a loop.
 WORK_NS_PER_WORKER = {"tbb": 30_000.0, "omp": 15_000.0, "workqueue": 150_000.0}
 SMALLEST_WORK_NS = 2 * min(WORK_NS_PER_WORKER.values())
-
-# A fork waits this long for launches in flight to end. Attention at L = 2048 takes 10 ms.
-DRAIN_SECONDS = 0.1
 
 _TBB_LIBRARY = {"linux": "libtbb.so.12", "win32": "tbb12.dll"}
 # Choices of the user's that TBB satisfies.
@@ -75,6 +72,7 @@ class _State:
     def __init__(self) -> None:
         self.layer: str | None = None
         self.starter: int | None = None  # ident of the thread that started the layer
+        self.others_launched = False  # and not the starter alone
         self.serial_only = False  # in a forked child that must not launch
         self.child_is_serial = False  # the same, for the child that is being forked
         self.forking = False
@@ -148,8 +146,9 @@ def launch_width(work_ns: float) -> int:
 
     Notes
     -----
-    Threads of other launches in flight are not counted on. Where the machine is full, a second team only gets in the
-    way: on omp, whose workers spin while they wait, two teams on two cores took 100 times as long as two serial calls.
+    Launches in flight share the pool. On a full machine a second team gains nothing over a serial body (2 and 8 Python
+    threads, kernels of 0.2 and 2 ms), and on omp, whose workers spin while they wait for each other, launches of 0.1 to
+    0.9 ms took 15 to 100 times as long with a core taken by something else.
     """
     return _width(work_ns)[0]
 
@@ -191,6 +190,8 @@ def begin(work_ns: float) -> int:
     if _state.forking or (_state.layer == "workqueue" and not _state.workqueue_lock.acquire(blocking=False)):
         del _state.launches[caller]
         return 1
+    if caller != _state.starter:
+        _state.others_launched = True
     if width < count:
         # Numba wakes as many threads as the count says, whatever the length of the loop.
         _state.write_count(width)
@@ -280,20 +281,17 @@ def _checked_count(n: int) -> int:
 
 
 def _before_fork() -> None:
-    """Let launches in flight end, and decide whether the child may launch."""
+    """Stop new launches, and decide whether the child may launch: serial where that is not known to be safe.
+
+    TBB's workers must be joined before a fork. Numba tries to, but cannot from another thread than the starter, nor
+    while TBB serves other threads, which it does for a while after they end. Without, a lock inside TBB may be taken.
+    """
     _state.start_lock.acquire()
-    _state.forking = _state.child_is_serial = True
-    caller = threading.get_ident()
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while set(_state.launches.copy()) - {caller} and time.monotonic() < deadline:
-        time.sleep(0.0005)
+    _state.forking = True
     layer = threading_layer()
-    _state.child_is_serial = (
-        _state.serial_only
-        or bool(_state.launches)
-        or layer == "omp"
-        or (layer == "tbb" and caller != (_state.starter or threading.main_thread().ident))
-    )
+    starter = _state.starter or threading.main_thread().ident
+    unjoined = layer == "tbb" and (_state.others_launched or threading.get_ident() != starter)
+    _state.child_is_serial = _state.serial_only or layer == "omp" or unjoined or bool(_state.launches)
 
 
 def _after_fork_in_parent() -> None:
@@ -308,6 +306,10 @@ def _after_fork_in_child() -> None:
     _state.start_lock = threading.Lock()
     _state.workqueue_lock = threading.Lock()
 
+
+# A multiprocessing child that loads this module only now, since names of fastcore load late, was forked without the
+# handlers below. If OpenMP runs already, the parent may have started it.
+_state.serial_only = threading_layer() == "omp" and multiprocessing.parent_process() is not None
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
