@@ -1,0 +1,1 @@
+"""Compiled bodies of attention. Nothing here validates: the public functions do."""

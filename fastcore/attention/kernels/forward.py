@@ -1,0 +1,233 @@
+"""Flash attention, forward: the work list of (batch, head, tile of queries) items."""
+
+from functools import lru_cache
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
+from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.attention.kernels.masking import BOOL_MASK, FLOAT_MASK, NO_MASK
+from fastcore.attention.kernels.query_tile import BLOCK_KEYS, attend_tile
+from fastcore.attention.kernels.softmax import LOG2_E
+from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores, Scratch
+
+NO_BOUND = 1 << 40
+
+# Serial nanoseconds of a multiplication and addition, for the choice between serial and parallel: 100 GFLOP/s, 50 in
+# float64.
+NS_PER_FMA_BYTE = 0.02 / 4
+WORDS = 4294967296.0
+
+# Places in the array of options; addresses are 0 where there is no such array.
+LEFT, RIGHT, SEED, MASK_KIND, MASK, MASK_STRIDES, QUERY_OFFSET, KEY_LENGTHS, LSE, OPTIONS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    9,
+    10,
+    11,
+    12,
+)
+
+
+@kernel
+def align_up(pointer, address, itemsize):
+    """Move a pointer to the next multiple of 64 bytes: a split cache line costs a second load."""
+    return simd.advance(pointer, (-address % 64) // itemsize)
+
+
+@kernel
+def row_pointer(array, batch, head, row):
+    """Pointer to the first element of a row of a (B, H, L, ...) array."""
+    strides = array.strides
+    return simd.advance(
+        simd.pointer(array), (batch * strides[0] + head * strides[1] + row * strides[2]) // array.itemsize
+    )
+
+
+@kernel
+def copy_elements(source, target, count):
+    """Copy ``count`` elements."""
+    for i in range(count):
+        simd.store_scalar(simd.advance(target, i), simd.load_scalar(simd.advance(source, i)))
+
+
+@kernel
+def rows_of(array, batch, head, first_row, count):
+    """``count`` rows of one head."""
+    return Rows(row_pointer(array, batch, head, first_row), array.strides[2] // array.itemsize, count)
+
+
+@kernel
+def count_tiles(rows, lanes):
+    """Wide and narrow tiles of one head; a remainder above two vectors is worth a wide one."""
+    wide_width = lanes * TILE_VECTORS
+    wide = rows // wide_width
+    left_over = rows - wide * wide_width
+    if left_over > 2 * lanes:
+        return wide + 1, 0
+    return wide, (left_over + lanes - 1) // lanes
+
+
+@kernel
+def tile_rows(tile, lanes, wide_tiles):
+    """First query and width of a tile."""
+    wide_width = lanes * TILE_VECTORS
+    if tile < wide_tiles:
+        return tile * wide_width, wide_width
+    return wide_tiles * wide_width + (tile - wide_tiles) * lanes, lanes
+
+
+@kernel
+def scratch_elements(size, value_size, masked, width, itemsize):
+    """Elements of the buffer that `carve_scratch` divides."""
+    rows = size + (value_size + NARROW_ROWS) + (BLOCK_KEYS + NARROW_ROWS) + 3
+    if masked:
+        rows += BLOCK_KEYS
+    return rows * width + 64 // itemsize
+
+
+@kernel
+def carve_scratch(buffer, size, value_size, width):
+    """Panels of ``width`` queries inside one buffer; products may overhang theirs by `NARROW_ROWS` rows."""
+    queries = align_up(simd.pointer(buffer), buffer.ctypes.data, buffer.itemsize)
+    accumulated = simd.advance(queries, size * width)
+    weights = simd.advance(accumulated, (value_size + NARROW_ROWS) * width)
+    peak = simd.advance(weights, (BLOCK_KEYS + NARROW_ROWS) * width)
+    reference = simd.advance(peak, width)
+    total = simd.advance(reference, width)
+    return Scratch(width, queries, weights, accumulated, simd.advance(total, width), peak, reference, total)
+
+
+@kernel
+def mask_of(options, dtype, batch, head, first_row):
+    """The tile's rows of the mask, if there is one."""
+    start = batch * options[MASK_STRIDES] + head * options[MASK_STRIDES + 1] + first_row * options[MASK_STRIDES + 2]
+    kept = simd.advance(simd.pointer_at(options[MASK], simd.u8), start)
+    added = simd.advance(simd.pointer_at(options[MASK], dtype), start)
+    return Mask(options[MASK_KIND], kept, added, (options[MASK_STRIDES + 2], options[MASK_STRIDES + 3]))
+
+
+@kernel
+def integer_at(address, index, default):
+    """Element of an int64 array given by its address; the default without an array."""
+    if address == 0:
+        return default
+    return simd.load_scalar(simd.advance(simd.pointer_at(address, simd.i64), index))
+
+
+def attend_items(query, key, value, out, options, scale, softcap, dropout_p, counter):
+    """Take (batch, head, tile) items until none is left; in a head, the long causal tiles come first."""
+    batches, heads, rows, size = query.shape
+    value_size = value.shape[3]
+    lanes = lanes_of(simd.pointer(query))
+    wide_tiles, narrow_tiles = count_tiles(rows, lanes)
+    tiles = wide_tiles + narrow_tiles
+    widest = lanes * TILE_VECTORS if wide_tiles > 0 else lanes
+    masked = options[MASK_KIND] != NO_MASK
+    buffer = np.empty(scratch_elements(size, value_size, masked, widest, query.itemsize), query.dtype)
+    scores = Scores(scale, softcap, LOG2_E if options[MASK_KIND] == FLOAT_MASK else 1.0)
+    item = next_item(counter, -1)
+    while item < batches * heads * tiles:
+        first_row, width = tile_rows(tiles - 1 - item % tiles, lanes, wide_tiles)
+        head = item // tiles % heads
+        batch = item // (tiles * heads)
+        group = head // (heads // key.shape[1])
+        count = min(width, rows - first_row)
+        keys = integer_at(options[KEY_LENGTHS], batch, key.shape[2])
+        position = first_row + integer_at(options[QUERY_OFFSET], batch, 0)
+        keep = 1.0 - dropout_p
+        threshold = np.uint64(dropout_p * WORDS)
+        scratch = carve_scratch(buffer, size, value_size, width)
+        attend_tile(
+            rows_of(query, batch, head, first_row, count),
+            rows_of(key, batch, group, 0, keys),
+            rows_of(value, batch, group, 0, keys),
+            rows_of(out, batch, head, first_row, count),
+            size,
+            value_size,
+            Bounds(position, options[LEFT], options[RIGHT]),
+            scores,
+            mask_of(options, query.dtype, batch, head, first_row),
+            Dropout(threshold, 1.0 / keep, np.uint64(options[SEED]), batch * heads + head, first_row),
+            scratch,
+        )
+        if options[LSE] != 0:
+            row = (batch * heads + head) * rows + first_row
+            copy_elements(scratch.total, simd.advance(simd.pointer_at(options[LSE], query.dtype), row), count)
+        item = next_item(counter, item)
+
+
+def attend_parallel(body, workers, query, key, value, out, options, scale, softcap, dropout_p, counter):
+    """`attend_items` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (query, key, value, out, options, scale, softcap, dropout_p, counter))
+
+
+def _argument_types(dtype):
+    read = types.Array(dtype, 4, "A", readonly=True)
+    options = types.Array(types.int64, 1, "C", readonly=True)
+    return [read, read, read, types.Array(dtype, 4, "A"), options, types.float64, types.float64, types.float64]
+
+
+_FORWARD_F32 = SharedWork(attend_items, attend_parallel, _argument_types(types.float32))
+_FORWARD_F64 = SharedWork(attend_items, attend_parallel, _argument_types(types.float64))
+
+
+def _options(left, right, mask_bool=None, mask_float=None, query_offset=None, key_lengths=None, seed=0, lse=None):
+    """What most calls leave out, as one array: each array argument of a compiled function costs 0.1 us a call."""
+    options = np.zeros(OPTIONS, np.int64)
+    options[LEFT] = left
+    options[RIGHT] = right
+    options[SEED] = np.uint64(seed).astype(np.int64)
+    mask = mask_bool if mask_float is None else mask_float
+    if mask is not None:
+        options[MASK_KIND] = BOOL_MASK if mask_float is None else FLOAT_MASK
+        options[MASK] = mask.ctypes.data
+        options[MASK_STRIDES : MASK_STRIDES + 4] = [stride // mask.itemsize for stride in mask.strides]
+    for place, array in ((QUERY_OFFSET, query_offset), (KEY_LENGTHS, key_lengths), (LSE, lse)):
+        if array is not None:
+            options[place] = array.ctypes.data
+    return options
+
+
+_bounds_only = lru_cache(maxsize=64)(_options)
+
+
+def flash_forward(
+    query,
+    key,
+    value,
+    mask_bool,
+    mask_float,
+    query_offset,
+    key_lengths,
+    left,
+    right,
+    scale,
+    softcap,
+    dropout_p,
+    seed,
+    out,
+    lse,
+):
+    """Attention of validated arguments, written into ``out`` and ``lse``.
+
+    query (B, H, L, D), key (B, G, S, D), value (B, G, S, Dv), out (B, H, L, Dv): one of float32 and float64, last axis
+    contiguous. Masks (B, H, L, S) or None; query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where
+    open; softcap 0 for none; 0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
+    """
+    if mask_bool is mask_float is query_offset is key_lengths is lse is None and seed == 0:
+        options = _bounds_only(left, right)
+    else:
+        options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
+    itemsize = query.itemsize
+    fmas = query.size * key.shape[2] + out.size * key.shape[2]
+    work = _FORWARD_F32 if itemsize == 4 else _FORWARD_F64
+    work(fmas * itemsize * NS_PER_FMA_BYTE, query, key, value, out, options, scale, softcap, dropout_p)

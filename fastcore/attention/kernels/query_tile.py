@@ -1,0 +1,116 @@
+"""One tile of queries against all of its keys: the body of flash attention, forward.
+
+Source: Dao 2023, "FlashAttention-2", algorithm 1, with the roles of rows and columns exchanged: the queries of a tile
+lie in the vector lanes and the keys of a block in the rows, so S^T = K Q^T and O^T += V^T P^T read K and V element by
+element as they lie in memory, and the softmax needs no reduction across lanes.
+"""
+
+import math
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import lanes_of
+from fastcore.attention.kernels.dropout import drop_weights
+from fastcore.attention.kernels.masking import (
+    BOOL_MASK,
+    NO_MASK,
+    add_mask_panel,
+    all_finite,
+    bound_scores,
+    cap_scores,
+    expand_bool_mask,
+    expand_float_mask,
+    find_peak,
+)
+from fastcore.attention.kernels.panels import (
+    add_values,
+    add_values_where_kept,
+    fill_panel,
+    pack_rows,
+    scale_panel,
+    score_keys,
+    write_rows,
+)
+from fastcore.attention.kernels.softmax import LOG2_E, LOWEST, exponentiate, normalise, raise_reference
+from fastcore.attention.kernels.views import Rows
+
+# Keys a block: a panel of weights (64 x 64 float32, 16 KiB) stays in the first-level cache. A multiple of 4: dropout
+# draws its random words by fours.
+BLOCK_KEYS = 64
+
+
+@kernel
+def start_tile(queries, size, value_size, scores, scratch):
+    """Pack the scaled queries and reset the sums. The scale takes in what else can be multiplied beforehand."""
+    width = scratch.width
+    vectors = width // lanes_of(queries.pointer)
+    pack_rows(queries, size, scratch.queries, width)
+    factor = scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
+    scale_panel(scratch.queries, size * vectors, factor)
+    fill_panel(scratch.reference, vectors, LOWEST)
+    fill_panel(scratch.total, vectors, 0.0)
+    fill_panel(scratch.accumulated, value_size * vectors, 0.0)
+
+
+@kernel
+def mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch):
+    """Cap and mask the raw scores of a block; -inf where a key does not take part."""
+    width = scratch.width
+    vectors = count * (width // lanes_of(scratch.weights))
+    if scores.softcap > 0:
+        cap_scores(scratch.weights, vectors, scores.softcap * LOG2_E / scores.unit)
+    if mask.kind == BOOL_MASK:
+        kept = simd.advance(mask.kept, first_key * mask.strides[1])
+        expand_bool_mask(kept, mask.strides, rows, count, scratch.mask, width)
+    elif mask.kind != NO_MASK:
+        added = simd.advance(mask.added, first_key * mask.strides[1])
+        expand_float_mask(added, mask.strides, rows, count, scratch.mask, width)
+    if mask.kind != NO_MASK:
+        add_mask_panel(scratch.weights, scratch.mask, vectors)
+    if bounded:
+        position = bounds.first_position - first_key
+        bound_scores(scratch.weights, count, width, position - bounds.left, position + bounds.right)
+    find_peak(scratch.weights, count, scratch.peak, width)
+
+
+@kernel
+def attend_block(first_key, keys, values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch):
+    """One block of keys: scores, masks, weights, and the weighted values added to the accumulated ones."""
+    width = scratch.width
+    count = keys.count
+    fill_panel(scratch.peak, width // lanes_of(scratch.peak), -math.inf)
+    score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width)
+    guarded = False
+    if bounded or scores.softcap > 0 or mask.kind != NO_MASK:
+        mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch)
+        # Weight 0 times a NaN would be NaN: values behind a mask are looked at, 2 % of the work of the block.
+        guarded = not all_finite(values, value_size)
+    raise_reference(scratch.peak, scratch.reference, scratch.total, scratch.accumulated, value_size, width, scores.unit)
+    exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit)
+    if dropout.threshold > 0:
+        drop_weights(scratch.weights, count, width, first_key, dropout)
+    if guarded:
+        add_values_where_kept(values, value_size, scratch.weights, scratch.accumulated, width)
+    else:
+        add_values(values, value_size, scratch.weights, scratch.accumulated, width)
+
+
+@kernel
+def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, mask, dropout, scratch):
+    """Attend the queries of a tile to their keys; the natural log-sum-exps are left in ``scratch.total``."""
+    start_tile(queries, size, value_size, scores, scratch)
+    rows = queries.count
+    last_position = bounds.first_position + rows - 1
+    begin = max(0, bounds.first_position - bounds.left) // BLOCK_KEYS * BLOCK_KEYS
+    end = min(keys.count, last_position + bounds.right + 1)
+    for first_key in range(begin, end, BLOCK_KEYS):
+        count = min(BLOCK_KEYS, end - first_key)
+        last_key = first_key + count - 1
+        bounded = first_key < last_position - bounds.left or last_key > bounds.first_position + bounds.right
+        block_keys = Rows(simd.advance(keys.pointer, first_key * keys.stride), keys.stride, count)
+        block_values = Rows(simd.advance(values.pointer, first_key * values.stride), values.stride, count)
+        attend_block(
+            first_key, block_keys, block_values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch
+        )
+    normalise(scratch.accumulated, value_size, scratch.reference, scratch.total, scratch.width, scores.unit)
+    write_rows(scratch.accumulated, scratch.width, value_size, out)

@@ -1,0 +1,59 @@
+"""What the kernels of attention hand to each other: small tuples of pointers and numbers."""
+
+from typing import Any, NamedTuple
+
+
+class Rows(NamedTuple):
+    """``count`` rows in memory whose elements are contiguous; ``stride`` in elements."""
+
+    pointer: Any
+    stride: int
+    count: int
+
+
+class Bounds(NamedTuple):
+    """Position of the tile's first query; key j takes part iff position - left <= j <= position + right."""
+
+    first_position: int
+    left: int
+    right: int
+
+
+class Mask(NamedTuple):
+    """A tile's mask from key 0 on, read as bytes (``kept``) or as addends; strides (query, key) in elements."""
+
+    kind: int
+    kept: Any
+    added: Any
+    strides: tuple[int, int]
+
+
+class Dropout(NamedTuple):
+    """Weights whose random word is below ``threshold`` are dropped, the others scaled by ``inverse_keep``."""
+
+    threshold: int
+    inverse_keep: float
+    seed: int
+    head: int
+    first_row: int
+
+
+class Scores(NamedTuple):
+    """How raw products become scores: ``scale`` and ``softcap`` (0: none); ``unit`` * score is a power of two."""
+
+    scale: float
+    softcap: float
+    unit: float
+
+
+class Scratch(NamedTuple):
+    """Panels of ``width`` queries: packed queries, weights of a block, accumulated values, mask addends, statistics."""
+
+    width: int
+    queries: Any
+    weights: Any
+    accumulated: Any
+    mask: Any
+    peak: Any
+    reference: Any
+    total: Any
