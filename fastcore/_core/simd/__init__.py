@@ -8,9 +8,18 @@ jitted functions, which LLVM inlines. Scalars in operators, `fma`, `select`, `mi
 to the vector's dtype and broadcast. All float instructions are exact: a kernel's fastmath flags do not reach them, so a
 product and a sum stay two roundings and `fma` is one.
 
-| function | error in units in the last place, float32 / float64, over the whole range |
-|---|---|
-@BOUNDS@
+| function | largest error in ulp, float32 and float64 | ns per element (AVX-512, 3.7 GHz; AVX2 on the same CPU) |
+|---|---|---|
+| exp2 | 0.85, 0.8 | 0.12, 0.41; 0.31, 0.99 |
+| softmax_exp2 | 2.0, 0.8 for -126 (-1022) <= x <= 8 | 0.10, 0.41; 0.20, 0.66 |
+| exp | 0.9, 0.9 | 0.17, 0.54; 0.38, 1.11 |
+| log | 0.9, 0.9 | 0.35, 0.86; 0.58, 1.45 |
+| tanh | 2.6, 2.6 | 0.29, 0.81; 0.45, 1.54 |
+| erf | 1.0, 1.0 | 0.62, 2.22; 1.01, 4.13 |
+| sigmoid | 2.4, 2.4 | 0.25, 0.75; 0.53, 1.57 |
+
+Without FMA (plain x86-64) up to 0.3 ulp more. NaN gives NaN, infinities their limits; denormals are taken and given
+with the same bounds. tests/_core/test_simd_math.py holds this over the whole range.
 """
 
 from numba import config

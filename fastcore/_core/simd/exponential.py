@@ -233,29 +233,33 @@ def unary(emit, x):
 
 @intrinsic
 def exp2(typingctx, x):
-    """Return 2**x."""
+    """Return 2**x, at most 0.85 ulp off; exact for integer x."""
     return unary(emit_exp2, x)
 
 
 @intrinsic
 def softmax_exp2(typingctx, x):
-    """Return 2**x for x below about 8."""
+    """Return 2**x for x <= 8, at most 2 ulp off (float64: 0.8): 8 instructions on AVX-512, 11 on AVX2.
+
+    -inf gives exactly 0, NaN stays NaN. Below the normal range (x < -126, float64 -1022) the result lies between 0
+    and the smallest normal number. x up to 127 (1023) is as accurate; beyond, only AVX-512 gives a sensible result.
+    """
     return unary(emit_softmax_exp2, x)
 
 
 @intrinsic
 def exp(typingctx, x):
-    """Return e**x."""
+    """Return e**x, at most 0.9 ulp off."""
     return unary(emit_exp, x)
 
 
 @intrinsic
 def tanh(typingctx, x):
-    """Return the hyperbolic tangent."""
+    """Return the hyperbolic tangent, at most 2.6 ulp off; keeps the sign of zero."""
     return unary(emit_tanh, x)
 
 
 @intrinsic
 def sigmoid(typingctx, x):
-    """Return 1 / (1 + exp(-x))."""
+    """Return 1 / (1 + exp(-x)), at most 2.4 ulp off, also where it is small."""
     return unary(emit_sigmoid, x)

@@ -25,7 +25,7 @@ def emit_half_to_float(x):
     size = wide & 0x7FFF
     value = (size << 13).as_float() * 2.0**112
     special = ((size << 13) | 0x7F800000).as_float()
-    return (((size > 0x7BFF).choose(special, value)).bits() | ((wide & 0x8000) << 16)).as_float()
+    return ((size > 0x7BFF).choose(special, value).bits() | ((wide & 0x8000) << 16)).as_float()
 
 
 def emit_float_to_half(x):
@@ -42,7 +42,7 @@ def emit_float_to_half(x):
     denormal = (size + 0.5).bits() - 0x3F000000
     nan = ((bits >> 13) & 0x3FF) | 0x7E00
     finite = (size < 2.0**-14).choose(denormal, normal)
-    bounded = (bits > 0x477FEFFF).choose(finite.constant(0x7C00), finite)
+    bounded = (bits > 0x477FEFFF).choose(0x7C00, finite)
     result = (bits > 0x7F800000).choose(nan, bounded) | ((x.bits() >> 16) & 0x8000)
     return result.converted(types.uint16)
 
