@@ -1,0 +1,36 @@
+"""The bodies of the attention kernels as plain Python. Run by test_processes.py with NUMBA_DISABLE_JIT=1."""
+
+import itertools
+
+import numpy as np
+
+from fastcore import merge_attention_states, reference, scaled_dot_product_attention
+
+OPTIONS = [
+    {},
+    {"is_causal": True, "query_offset": 2},
+    {"window": (2, 1), "softcap": 1.5},
+    {"attn_mask": np.random.default_rng(1).random((3, 9)) < 0.6},
+    {"attn_mask": np.random.default_rng(2).normal(size=(3, 9))},
+    {"key_lengths": [4], "scale": 0.3},
+    {"dropout_p": 0.4, "seed": 5},
+]
+
+
+def main():
+    rng = np.random.default_rng(0)
+    for dtype, options in itertools.product((np.float32, np.float64), OPTIONS):
+        query, key, value = (
+            rng.normal(size=(1, h, n, d)).astype(dtype) for h, n, d in ((2, 3, 5), (1, 9, 5), (1, 9, 4))
+        )
+        got = scaled_dot_product_attention(query, key, value, **options, return_lse=True)
+        want = reference.scaled_dot_product_attention(query, key, value, **options, return_lse=True)
+        for result, expected in zip(got, want, strict=True):
+            np.testing.assert_allclose(result, expected, rtol=2e-5, atol=1e-6)
+        merged = merge_attention_states(*got, *got)
+        np.testing.assert_allclose(merged[0], got[0], rtol=1e-5, atol=1e-6)
+    print("right")
+
+
+if __name__ == "__main__":
+    main()
