@@ -78,7 +78,7 @@ def domain(name, x):
     if name == "log":
         return x > 0
     if name == "softmax_exp2":
-        return (x <= 8) & (x >= (-126 if x.dtype == np.float32 else -1022))
+        return (x <= 127) & (x >= -126) if x.dtype == np.float32 else (x <= 1023) & (x >= -1022)
     return np.ones(x.shape, bool)
 
 

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 
 from fastcore._core.simd import host
-from fastcore._core.simd.lanes import emit_convert, emit_extremum, emit_fma
+from fastcore._core.simd.lanes import emit_convert, emit_extremum, emit_fma, halve
 from fastcore._core.simd.operators import arithmetic, compare
 from fastcore._core.simd.types import Vector, call, suffix, vector_type
 
@@ -137,26 +137,14 @@ def copy_sign(magnitude, sign):
     return (magnitude.bits() | (sign.bits() & top)).as_float()
 
 
-def _halves(value):
-    builder, lanes = value.builder, value.vector.lanes
-    index = ir.VectorType(ir.IntType(32), lanes // 2)
-    vector = Vector(value.vector.dtype, lanes // 2)
-    return tuple(
-        Value(
-            builder,
-            builder.shuffle_vector(value.llvm, value.llvm, ir.Constant(index, list(range(start, start + lanes // 2)))),
-            vector,
-        )
-        for start in (0, lanes // 2)
-    )
-
-
 def avx512(name, *operands, immediate=None):
     """Call a masked AVX-512 intrinsic (reduce, scalef) with all lanes on; vectors over 512 bits go in halves."""
     first = operands[0]
     builder, lanes, bits = first.builder, first.vector.lanes, first.vector.dtype.bitwidth
     if lanes * bits > 512:
-        parts = zip(*(_halves(operand) for operand in operands), strict=True)
+        narrow = Vector(first.vector.dtype, lanes // 2)
+        halves = ([Value(builder, part, narrow) for part in halve(builder, each.llvm)] for each in operands)
+        parts = zip(*halves, strict=True)
         low, high = (avx512(name, *part, immediate=immediate) for part in parts)
         index = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
         return first._of(builder.shuffle_vector(low.llvm, high.llvm, index))
@@ -174,3 +162,14 @@ def avx512(name, *operands, immediate=None):
 def has_avx512_form(value):
     """Return whether `avx512` can take this vector."""
     return host.HAS_AVX512 and value.vector.lanes * value.vector.dtype.bitwidth >= 128
+
+
+def unary(emit, x):
+    """Return what an intrinsic returns for a function of one float vector."""
+    if not isinstance(x, Vector) or not x.is_float:
+        return None
+
+    def codegen(context, builder, sig, args):
+        return emit(Value(builder, args[0], sig.args[0])).llvm
+
+    return x(x), codegen

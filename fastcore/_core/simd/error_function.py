@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from numba.extending import intrinsic
 
-from fastcore._core.simd.emit import copy_sign, fused, horner
-from fastcore._core.simd.exponential import emit_exp, unary
+from fastcore._core.simd.emit import copy_sign, fused, horner, unary
+from fastcore._core.simd.exponential import emit_exp
 
 # (erf(t) / t - 1) in t**2, on [0, 1]; log(erfc(t)) + t**2 in t, on [1, LARGEST]
 _SMALL = {

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from numba.extending import intrinsic
 
-from fastcore._core.simd.emit import Value, avx512, copy_sign, fused, has_avx512_form, horner
-from fastcore._core.simd.types import Vector
+from fastcore._core.simd.emit import avx512, copy_sign, fused, has_avx512_form, horner, unary
 
 
 @dataclass(frozen=True)
@@ -218,17 +217,6 @@ def emit_sigmoid(x):
     """From exp(-|x|) on both sides, so that small results keep their digits."""
     e = emit_exp(-x.absolute())
     return (x < 0.0).choose(e, 1.0) / (e + 1.0)
-
-
-def unary(emit, x):
-    """Return what an intrinsic returns for a function of one float vector."""
-    if not isinstance(x, Vector) or not x.is_float:
-        return None
-
-    def codegen(context, builder, sig, args):
-        return emit(Value(builder, args[0], sig.args[0])).llvm
-
-    return x(x), codegen
 
 
 @intrinsic

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import codegen, config
 from numba.core.typing.typeof import typeof_impl
 
-__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "IS_X86", "NUM_REGISTERS", "VECTOR_BITS"]
+__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "NUM_REGISTERS", "VECTOR_BITS"]
 
 # 4 x i64 multiply is one vpmullq only with AVX-512 DQ and VL; 64 x i8 add uses zmm only with BW, ymm only with AVX2.
 _PROBE = """
@@ -62,7 +62,6 @@ def _lines_with(assembly: str, *words: str) -> bool:
 _assembly = _probe_assembly()
 _TRIPLE = llvm.get_process_triple()
 
-IS_X86: bool = _TRIPLE.startswith(("x86_64", "i386", "i686"))
 # Without FMA the probe calls fmaf lane by lane; simd.fma is then a multiplication and an addition.
 HAS_FMA: bool = "fmaf" not in _assembly
 # Without F16C the probe calls __extendhfsf2 for a half, a function the JIT may not find.

@@ -130,7 +130,7 @@ def maximum(typingctx, a, b):
     return _extremum(">", a, b)
 
 
-def _halve(builder, value):
+def halve(builder, value):
     """Return the lower and the upper half of a vector."""
     half = value.type.count // 2
     index = ir.VectorType(ir.IntType(32), half)
@@ -148,7 +148,7 @@ def _reduce(vector, combine):
     def codegen(context, builder, sig, args):
         value, kind = args[0], sig.args[0]
         while value.type.count > 1:
-            lower, upper = _halve(builder, value)
+            lower, upper = halve(builder, value)
             kind = Vector(kind.dtype, kind.lanes // 2)
             value = combine(builder, kind, lower, upper)
         return builder.extract_element(value, ir.IntType(32)(0))

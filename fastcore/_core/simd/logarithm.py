@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from numba.extending import intrinsic
 
-from fastcore._core.simd.emit import fused, horner
-from fastcore._core.simd.exponential import F32, F64, unary
+from fastcore._core.simd.emit import fused, horner, unary
+from fastcore._core.simd.exponential import F32, F64
 
 # (log(1 + f) - f + f**2 / 2) / f**3: 1.3e-8 relative to the logarithm
 _CUBIC_F32 = (
