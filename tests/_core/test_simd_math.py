@@ -172,10 +172,10 @@ def test_softmax_exp2_below_the_normal_range_is_between_zero_and_the_smallest_no
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("lanes", [2, 4, 32])
+@pytest.mark.parametrize("lanes", [2, 32])
 def test_vectors_narrower_and_wider_than_a_register_give_the_same(lanes, dtype):
     x = np.linspace(-160, 130, 500).astype(dtype)
-    for name in ("exp2", "exp", "tanh"):
+    for name in ("exp2", "tanh"):
         np.testing.assert_array_equal(over_array(getattr(simd, name), lanes)(x), native(name, dtype)(x))
 
 
