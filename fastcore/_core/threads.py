@@ -18,7 +18,7 @@ layer     hot launch  after idling  launches at once  nested launches  in a fork
 ========= =========== ============= ================= ================ =============================================
 tbb       2 µs        100 µs        fine              fine             fine if one thread has launched and forks;
                                                                        else a hang in 1 of 10 (a launch in flight)
-                                                                       to 1 of 1500 forks (other threads idle)
+                                                                       to 1 of 1500 forks (threads between launches)
 omp (GNU) 2 µs        up to 6 ms    fine              fine             ended by SIGTERM; a grandchild hangs
 workqueue 90–140 µs   220 µs        SIGABRT           SIGABRT          fine
 ========= =========== ============= ================= ================ =============================================

