@@ -141,3 +141,60 @@ def test_layer_from_torch_shares_the_weights_and_refuses_what_it_lacks(torch):
         MultiHeadAttention.from_torch(torch.nn.MultiheadAttention(8, 2, add_zero_attn=True))
     with pytest.raises(TypeError, match=r"torch\.nn\.MultiheadAttention. Got torch"):
         MultiHeadAttention.from_torch(torch.nn.Linear(3, 3))
+
+
+def attend_as_onnx(attributes, inputs):
+    """ONNX's Attention operator (opset 23 and later) by ours; only its first output."""
+    query, key, value = inputs["Q"], inputs["K"], inputs["V"]
+    packed = query.ndim == 3
+    if packed:
+        heads = attributes["q_num_heads"], attributes["kv_num_heads"], attributes["kv_num_heads"]
+        query, key, value = (
+            x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
+            for x, count in zip((query, key, value), heads, strict=True)
+        )
+    offset = 0
+    if "past_key" in inputs:
+        offset = inputs["past_key"].shape[2]
+        key = np.concatenate([inputs["past_key"], key], axis=2)
+        value = np.concatenate([inputs["past_value"], value], axis=2)
+    lengths = inputs.get("nonpad_kv_seqlen")
+    if lengths is not None:
+        offset = lengths - query.shape[2]
+    mask = inputs.get("attn_mask")
+    if mask is not None and mask.shape[-1] < key.shape[2]:  # a shorter mask ends in "does not take part"
+        missing = [(0, 0)] * (mask.ndim - 1) + [(0, key.shape[2] - mask.shape[-1])]
+        mask = np.pad(mask, missing, constant_values=False if mask.dtype == bool else -np.inf)
+    window = [attributes.get(f"{side}_window_size", -1) for side in ("left", "right")]
+    out = scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        mask,
+        is_causal=bool(attributes.get("is_causal", 0)),
+        scale=attributes.get("scale"),
+        softcap=attributes.get("softcap") or None,
+        window=[None if side < 0 else side for side in window],
+        query_offset=offset,
+        key_lengths=lengths,
+    )
+    return out.swapaxes(1, 2).reshape(*inputs["Q"].shape[:2], -1) if packed else out
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_attention_equals_the_onnx_operator_tests():
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    node_cases = pytest.importorskip("onnx.backend.test.case.node")
+    wrong, right = [], 0
+    for case in node_cases.collect_testcases("Attention"):
+        (node, *others), (inputs, outputs) = case.model.graph.node, case.data_sets[0]
+        if others or node.op_type != "Attention":  # the same operator, expanded into primitive ones
+            continue
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        got = attend_as_onnx(attributes, dict(zip(filter(None, node.input), inputs, strict=True)))
+        right += 1
+        tolerance = {4: 1e-5, 2: 2e-2}[got.itemsize]  # theirs computes bfloat16 in bfloat16
+        if not np.allclose(got.astype(float), outputs[0].astype(float), rtol=tolerance, atol=tolerance):
+            wrong.append(case.name)
+    assert not wrong
+    assert right >= 50
