@@ -9,8 +9,8 @@ from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
-from fastcore.attention.kernels.masking import BOOL_MASK, FLOAT_MASK, NO_MASK
-from fastcore.attention.kernels.query_tile import BLOCK_KEYS, attend_tile
+from fastcore.attention.kernels.masking import BLOCK_KEYS, BOOL_MASK, FLOAT_MASK, NO_MASK
+from fastcore.attention.kernels.query_tile import attend_tile
 from fastcore.attention.kernels.softmax import LOG2_E
 from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores, Scratch
 
@@ -89,7 +89,7 @@ def scratch_elements(size, value_size, masked, width, itemsize):
     """Elements of the buffer that `carve_scratch` divides."""
     rows = size + (value_size + NARROW_ROWS) + (BLOCK_KEYS + NARROW_ROWS) + 3
     if masked:
-        rows += BLOCK_KEYS
+        rows += 2 * BLOCK_KEYS
     return rows * width + 64 // itemsize
 
 
@@ -102,7 +102,9 @@ def carve_scratch(buffer, size, value_size, width):
     peak = simd.advance(weights, (BLOCK_KEYS + NARROW_ROWS) * width)
     reference = simd.advance(peak, width)
     total = simd.advance(reference, width)
-    return Scratch(width, queries, weights, accumulated, simd.advance(total, width), peak, reference, total)
+    mask = simd.advance(total, width)
+    mask_rows = simd.advance(mask, BLOCK_KEYS * width)
+    return Scratch(width, queries, weights, accumulated, mask, mask_rows, peak, reference, total)
 
 
 @kernel

@@ -8,6 +8,12 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
+from fastcore.attention.kernels.panels import pack_rows
+from fastcore.attention.kernels.views import Rows
+
+# Keys a block: a panel of weights (64 x 64 float32, 16 KiB) stays in the first-level cache. A multiple of 4: dropout
+# draws its random words by fours.
+BLOCK_KEYS = 64
 
 NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
 
@@ -66,22 +72,48 @@ def find_peak(scores, keys, peak, width):
 
 
 @kernel
-def expand_float_mask(mask, strides, queries, keys, panel, width):
-    """panel[j, lane] = mask[lane, j]; queries beyond the last one repeat it."""
-    for lane in range(width):
-        at = simd.advance(mask, min(lane, queries - 1) * strides[0])
+def copy_mask_rows(mask, strides, queries, keys, rows):
+    """rows[i, j] = mask[i, j] for a mask whose keys do not lie side by side."""
+    for i in range(queries):
         for j in range(keys):
-            simd.store_scalar(simd.advance(panel, j * width + lane), simd.load_scalar(simd.advance(at, j * strides[1])))
+            at = simd.advance(mask, i * strides[0] + j * strides[1])
+            simd.store_scalar(simd.advance(rows, i * BLOCK_KEYS + j), simd.load_scalar(at))
 
 
 @kernel
-def expand_bool_mask(mask, strides, queries, keys, panel, width):
-    """The same with 0 for True and -inf for False."""
-    for lane in range(width):
-        at = simd.advance(mask, min(lane, queries - 1) * strides[0])
-        for j in range(keys):
-            kept = simd.load_scalar(simd.advance(at, j * strides[1]))
-            simd.store_scalar(simd.advance(panel, j * width + lane), 0.0 if kept != 0 else -math.inf)
+def convert_mask_rows(mask, strides, queries, keys, rows):
+    """rows[i, j] = 0 where the byte mask[i, j] is set, else -inf."""
+    lanes = lanes_of(rows)
+    taken, dropped = filled(rows, 0.0), filled(rows, -math.inf)
+    for i in range(queries):
+        at = simd.advance(mask, i * strides[0])
+        to = simd.advance(rows, i * BLOCK_KEYS)
+        if strides[1] == 1:
+            for j in range(0, keys, lanes):
+                kept = simd.load_first(simd.advance(at, j), lanes, keys - j)
+                simd.store(simd.advance(to, j), simd.select(kept != 0, taken, dropped))
+        else:
+            for j in range(keys):
+                kept_scalar = simd.load_scalar(simd.advance(at, j * strides[1]))
+                simd.store_scalar(simd.advance(to, j), 0.0 if kept_scalar != 0 else -math.inf)
+
+
+@kernel
+def expand_mask(mask, first_key, queries, keys, panel, rows, width):
+    """panel[j, lane] = addend of query ``lane`` and key ``first_key + j``; ``rows`` is room for its transpose.
+
+    A mask that is the same for all queries (stride 0) is converted once.
+    """
+    distinct = 1 if mask.strides[0] == 0 else queries
+    start = first_key * mask.strides[1]
+    if mask.kind == FLOAT_MASK and mask.strides[1] == 1:
+        pack_rows(Rows(simd.advance(mask.added, start), mask.strides[0], queries), keys, panel, width)
+        return
+    if mask.kind == FLOAT_MASK:
+        copy_mask_rows(simd.advance(mask.added, start), mask.strides, distinct, keys, rows)
+    else:
+        convert_mask_rows(simd.advance(mask.kept, start), mask.strides, distinct, keys, rows)
+    pack_rows(Rows(rows, BLOCK_KEYS if distinct > 1 else 0, queries), keys, panel, width)
 
 
 @kernel

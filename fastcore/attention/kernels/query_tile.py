@@ -12,14 +12,13 @@ from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
 from fastcore.attention.kernels.dropout import drop_weights
 from fastcore.attention.kernels.masking import (
-    BOOL_MASK,
+    BLOCK_KEYS,
     NO_MASK,
     add_mask_panel,
     all_finite,
     bound_scores,
     cap_scores,
-    expand_bool_mask,
-    expand_float_mask,
+    expand_mask,
     find_peak,
 )
 from fastcore.attention.kernels.panels import (
@@ -33,10 +32,6 @@ from fastcore.attention.kernels.panels import (
 )
 from fastcore.attention.kernels.softmax import LOG2_E, LOWEST, exponentiate, normalise, raise_reference
 from fastcore.attention.kernels.views import Rows
-
-# Keys a block: a panel of weights (64 x 64 float32, 16 KiB) stays in the first-level cache. A multiple of 4: dropout
-# draws its random words by fours.
-BLOCK_KEYS = 64
 
 
 @kernel
@@ -59,13 +54,8 @@ def mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch):
     vectors = count * (width // lanes_of(scratch.weights))
     if scores.softcap > 0:
         cap_scores(scratch.weights, vectors, scores.softcap * LOG2_E / scores.unit)
-    if mask.kind == BOOL_MASK:
-        kept = simd.advance(mask.kept, first_key * mask.strides[1])
-        expand_bool_mask(kept, mask.strides, rows, count, scratch.mask, width)
-    elif mask.kind != NO_MASK:
-        added = simd.advance(mask.added, first_key * mask.strides[1])
-        expand_float_mask(added, mask.strides, rows, count, scratch.mask, width)
     if mask.kind != NO_MASK:
+        expand_mask(mask, first_key, rows, count, scratch.mask, scratch.mask_rows, width)
         add_mask_panel(scratch.weights, scratch.mask, vectors)
     if bounded:
         position = bounds.first_position - first_key

@@ -47,13 +47,14 @@ class Scores(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Panels of ``width`` queries: packed queries, weights of a block, accumulated values, mask addends, statistics."""
+    """Panels of ``width`` queries: packed queries, a block's weights, the output, mask addends and statistics."""
 
     width: int
     queries: Any
     weights: Any
     accumulated: Any
     mask: Any
+    mask_rows: Any
     peak: Any
     reference: Any
     total: Any

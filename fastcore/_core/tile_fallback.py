@@ -1,0 +1,61 @@
+"""The names of :mod:`fastcore._core.tile` in NumPy, for NUMBA_DISABLE_JIT=1, on the fallback pointers of `simd`."""
+
+import numpy as np
+
+from fastcore._core import simd
+from fastcore._core.simd import advance, broadcast
+
+
+def lanes_of(pointer):
+    return int(simd.F32_LANES if pointer.dtype.itemsize == 4 else simd.F64_LANES)
+
+
+def filled(pointer, scalar):
+    return broadcast(scalar, lanes_of(pointer), pointer.dtype)
+
+
+def _rows(pointer, stride, rows, columns):
+    """A copy of ``rows`` rows of ``columns`` elements."""
+    return np.stack([advance(pointer, row * stride).elements(columns).copy() for row in range(rows)])
+
+
+def _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    width = vectors * lanes_of(panel)
+    starts = [advance(matrix, min(row, valid_rows - 1) * row_stride) for row in range(rows)]
+    factors = [[advance(start, k * depth_stride).elements(1)[0] for k in range(depth)] for start in starts]
+    with np.errstate(all="ignore"):
+        product = np.array(factors, panel.dtype).reshape(rows, depth) @ panel.elements(depth * width).reshape(
+            depth, width
+        )
+    return product, out.elements(rows * width).reshape(rows, width)
+
+
+def multiply(out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    product, target = _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+    target[...] = product
+
+
+def multiply_add(out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    product, target = _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+    with np.errstate(all="ignore"):
+        target += product
+
+
+def multiply_peak(out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    product, target = _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+    target[...] = product
+    highest = peak.elements(product.shape[1])
+    for row in product:
+        highest[...] = np.where(row > highest, row, highest)
+
+
+def transpose(source, target, source_stride, target_stride):
+    lanes = lanes_of(source)
+    transpose_part(source, target, source_stride, target_stride, lanes, lanes, lanes)
+
+
+def transpose_part(source, target, source_stride, target_stride, rows, stored, columns):
+    block = _rows(source, source_stride, rows, columns)
+    repeated = block[np.minimum(np.arange(stored), rows - 1)]
+    for column in range(columns):
+        advance(target, column * target_stride).elements(stored)[...] = repeated[:, column]
