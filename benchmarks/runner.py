@@ -17,8 +17,9 @@ from rich.table import Table
 
 from benchmarks import environment, registry
 
-# Seconds for the timed rounds of one case. Quick: 14 cases, set-up and compilation included, within two minutes.
-BUDGET_S = {"quick": 3.0, "normal": 6.0, "full": 20.0}
+# Seconds for the timed rounds of one case, least number of rounds, seconds for all. Quick has to end within two
+# minutes, loading all peers (10 s), compilation and plots included.
+PACES: dict[str, tuple] = {"quick": (2.0, 5, 100.0), "normal": (6.0, 7), "full": (20.0, 11)}
 RESULTS = Path("results")
 
 
@@ -77,14 +78,18 @@ def run_cases(cases: list[registry.Case], peers: list[str], mode: str, removed: 
     from benchmarks import session
     from benchmarks.machine import Ceilings
 
+    pace = session.Pace(*PACES[mode])
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     records: list[dict] = []
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("measuring the ceilings of this machine", total=len(cases))
         ceilings = Ceilings()
         ceilings.base()
-        for case in cases:
-            records.append(session.run_case(case, peers, BUDGET_S[mode], ceilings, describe(progress, task, case.name)))
+        for number, case in enumerate(cases):
+            if not console.is_terminal:  # where the bar does not show
+                console.print(f"{number + 1}/{len(cases)} {case.name}", highlight=False)
+            plan = pace.next_case(len(cases) - number)
+            records.append(session.run_case(case, peers, plan, ceilings, describe(progress, task, case.name)))
             progress.advance(task)
         return session.new_run(mode, environment.report(removed), peers, records, ceilings)
 

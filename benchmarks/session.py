@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,26 @@ from benchmarks.machine import Ceilings
 from benchmarks.registry import NUMPY, OURS, Case, Check, Side, Unavailable
 
 Progress = Callable[[str], None]
+
+
+@dataclass
+class Pace:
+    """How long to measure: seconds for the rounds of a case, and the least number of rounds.
+
+    Where `total_s` is set and runs short (compilation in a first run, a slow or busy machine), what is left is shared
+    out among the remaining cases, which are then measured in fewer rounds.
+    """
+
+    case_s: float
+    min_rounds: int
+    total_s: float = float("inf")
+    start: float = field(default_factory=time.perf_counter)
+
+    def next_case(self, remaining: int) -> tuple[float, int]:
+        """Budget and least number of rounds of the next of `remaining` cases."""
+        share = (self.total_s - (time.perf_counter() - self.start)) / remaining
+        # A case takes about as long to set up and verify as to measure.
+        return (self.case_s, self.min_rounds) if share > 2 * self.case_s else (max(0.0, share / 2), 3)
 
 
 def error_of(check: Check, side: Side) -> float:
@@ -59,7 +80,7 @@ def prepare(case: Case, data: Any, peers: list[str]) -> tuple[dict[str, Side], d
 def run_case(
     case: Case,
     peers: list[str],
-    budget_s: float,
+    pace: tuple[float, int],
     ceilings: Ceilings,
     progress: Progress = lambda _: None,
 ) -> dict:
@@ -68,15 +89,18 @@ def run_case(
     data = case.make()
     sides, entries = prepare(case, data, peers)
     key = ceilings.measure(case.ceiling, case.dtype, case.bytes_moved)
-    if OURS in sides and len(sides) > 1:
-        timed = timing.compare(sides, budget_s, on_round=lambda done, planned: progress(f"round {done}/{planned}"))
-    else:
-        timed = timing.compare(sides, budget_s / 4) if sides else {}
+    timed = {}
+    if sides:
+        timed = timing.compare(sides, *pace, on_round=lambda done, planned: progress(f"round {done}/{planned}"))
     for name, result in timed.items():
         low, high = result.quartiles()
         entries[name] |= {
-            "seconds": result.seconds, "low": low, "high": high, "rounds": result.rounds, "calls": result.calls,
-        }  # fmt: skip
+            "seconds": result.seconds,
+            "low": low,
+            "high": high,
+            "rounds": list(result.rounds.values()),
+            "calls": result.calls,
+        }
         if name != OURS and OURS in timed:
             entries[name]["ratio"] = list(timing.ratio(result, timed[OURS]))
     return {

@@ -2,22 +2,23 @@
 
 The protocol, in one process, all sides with the same number of threads:
 
-1. Every side is called until its time settles (compilation, page faults, autotuning); the fastest call seen decides how
-   many calls make up one measurement of that side, so that a measurement takes at least `MEASUREMENT_S`.
-2. A round measures every side once, in an order that moves on by one from round to round.
+1. Every side has been called before, for its verification (compilation, page faults, autotuning); the fastest of a few
+   calls decides how many make up one measurement of that side, so that a measurement takes at least `MEASUREMENT_S`.
+2. A round measures every side once, in an order that moves on by one from round to round. Sides that are slow and far
+   behind take part in every second round only: what they need then goes into more rounds of the close ones.
 3. Before a side is measured the process has to be idle: OpenMP, ONNX Runtime and others keep their workers spinning for
    a while after a call, on the cores the next side needs. We sleep until the process' CPU clock stands still. Spinning
    itself stays on, since it makes small calls of those libraries faster: each runs as it comes.
 4. Then the side is called untimed, to wake its own workers up and to fill the caches as in a loop of its own calls, and
    timed at once.
 
-Reported are medians over the rounds, the ratio of medians, and the quartiles of the ratios within each round: what
-disturbs one round disturbs both parts of that round's ratio.
+Reported are medians over the rounds, the ratio of medians, and the quartiles of the ratios within each round (of those
+that measured both): what disturbs one round disturbs both parts of that round's ratio.
 """
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -28,26 +29,27 @@ WARM_UP_S = 0.002
 LONG_CALL_S = (
     0.15  # waking threads (at most 8 ms, GNU omp) is then below the noise, and the warm-up would double the time
 )
+SLOW_S, FAR_BEHIND = 0.1, 2.5  # a slow side: a call takes as long, and as many times the fastest side's
 IDLE_CHECK_S = 0.005
 IDLE_LIMIT_S = 0.3
 
 
 @dataclass
 class Timed:
-    """Measurements of one side: seconds for one call, one number a round."""
+    """Measurements of one side: number of the round -> seconds for one call."""
 
-    rounds: list[float]
+    rounds: dict[int, float]
     calls: int
 
     @property
     def seconds(self) -> float:
-        return median(self.rounds)
+        return median(self.rounds.values())
 
     def quartiles(self) -> tuple[float, float]:
-        return quantile(self.rounds, 0.25), quantile(self.rounds, 0.75)
+        return quantile(self.rounds.values(), 0.25), quantile(self.rounds.values(), 0.75)
 
 
-def quantile(values: list[float], fraction: float) -> float:
+def quantile(values: Iterable[float], fraction: float) -> float:
     """Linear interpolation between order statistics."""
     ordered = sorted(values)
     place = fraction * (len(ordered) - 1)
@@ -58,7 +60,7 @@ def quantile(values: list[float], fraction: float) -> float:
 
 def ratio(other: Timed, ours: Timed) -> tuple[float, float, float]:
     """How many times faster `ours` is: ratio of medians, quartiles of the ratios of each round."""
-    ratios = [a / b for a, b in zip(other.rounds, ours.rounds)]
+    ratios = [other.rounds[number] / ours.rounds[number] for number in other.rounds.keys() & ours.rounds.keys()]
     return other.seconds / ours.seconds, quantile(ratios, 0.25), quantile(ratios, 0.75)
 
 
@@ -83,7 +85,6 @@ def timed_calls(call: Callable[[], object], count: int) -> float:
 
 def calibrate(side: Side) -> tuple[float, int]:
     """Fastest of a few calls, and the number of calls in one measurement."""
-    side.call()  # compiles
     fastest = timed_calls(side.call, 1)
     for _ in range(2):
         if fastest < LONG_CALL_S:
@@ -106,7 +107,7 @@ def compare(
     max_rounds: int = 40,
     on_round: Callable[[int, int], None] | None = None,
 ) -> dict[str, Timed]:
-    """Time all sides in turn.
+    """Time all sides in turn; each has been called before.
 
     Parameters
     ----------
@@ -115,7 +116,8 @@ def compare(
     on_round : called with (rounds done, rounds planned)
     """
     plans = {name: calibrate(side) for name, side in sides.items()}
-    timed = {name: Timed([], calls) for name, (_, calls) in plans.items()}
+    timed = {name: Timed({}, calls) for name, (_, calls) in plans.items()}
+    threshold = max(SLOW_S, FAR_BEHIND * min(seconds for seconds, _ in plans.values()))
     order = list(sides)
     collecting = gc.isenabled()
     gc.disable()
@@ -123,7 +125,8 @@ def compare(
         planned, done, start = max_rounds, 0, time.perf_counter()
         while done < planned:
             for name in order:
-                timed[name].rounds.append(measure(sides[name], *plans[name]))
+                if done % 2 == 0 or plans[name][0] < threshold:
+                    timed[name].rounds[done] = measure(sides[name], *plans[name])
             order.append(order.pop(0))
             done += 1
             a_round = (time.perf_counter() - start) / done

@@ -14,7 +14,7 @@ def short(monkeypatch, make_case):
     """A registry with one case, and ceilings that take no time."""
     for name in environment.OPENBLAS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(runner, "BUDGET_S", dict.fromkeys(runner.BUDGET_S, 0.02))
+    monkeypatch.setattr(runner, "PACES", dict.fromkeys(runner.PACES, (0.02, 3)))
     monkeypatch.setattr(machine, "fma_peak", lambda *arguments, **options: 1e11)
     monkeypatch.setattr(machine, "read_bandwidth", lambda *arguments, **options: 1e10)
     monkeypatch.setattr(registry, "all_cases", lambda: (make_case(),))

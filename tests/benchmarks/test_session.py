@@ -48,11 +48,19 @@ def test_peers_that_were_not_asked_for_are_not_prepared(make_case):
     assert set(entries) == {"fastcore", "numpy"}
 
 
+def test_pace_shares_out_what_is_left_when_time_runs_short(monkeypatch):
+    now = iter([100.0, 150.0, 195.0, 250.0, 300.0])
+    monkeypatch.setattr(session.time, "perf_counter", lambda: next(now))
+    pace = session.Pace(2.0, 5, 100.0, start=95.0)
+    assert [pace.next_case(remaining) for remaining in (10, 10, 1, 1)] == [(2.0, 5), (2.0, 5), (0.0, 3), (0.0, 3)]
+    assert session.Pace(6.0, 7, start=0.0).next_case(99) == (6.0, 7)
+
+
 def test_run_case_records_times_ratio_and_fraction(make_case, monkeypatch):
     monkeypatch.setattr(Ceilings, "measure", lambda self, kind, dtype, size: self.values.setdefault("fma_float64", 1e9))
     ceilings = Ceilings()
     ceilings.values["fma_float64"] = 1e9
-    record = session.run_case(make_case(), [], 0.05, ceilings) | {"ceiling": "fma_float64"}
+    record = session.run_case(make_case(), [], (0.05, 5), ceilings) | {"ceiling": "fma_float64"}
     ours, numpy = record["sides"]["fastcore"], record["sides"]["numpy"]
     assert len(ours["rounds"]) == len(numpy["rounds"]) >= 5
     assert numpy["ratio"][0] == pytest.approx(numpy["seconds"] / ours["seconds"])

@@ -10,8 +10,9 @@ def test_quantile(fraction, expected):
 
 
 def test_ratio_is_of_medians_with_quartiles_of_the_rounds():
-    ours, other = timing.Timed([1.0, 2.0, 1.0], 1), timing.Timed([3.0, 4.0, 8.0], 1)
-    assert timing.ratio(other, ours) == (4.0, 2.5, 5.5)
+    ours = timing.Timed({0: 1.0, 1: 2.0, 2: 1.0, 3: 9.0}, 1)
+    other = timing.Timed({0: 3.0, 1: 4.0, 2: 8.0}, 1)
+    assert timing.ratio(other, ours) == (4.0 / 1.5, 2.5, 5.5)
 
 
 def test_compare_measures_every_side_in_every_round_and_moves_the_order_on(monkeypatch):
@@ -23,6 +24,19 @@ def test_compare_measures_every_side_in_every_round_and_moves_the_order_on(monke
     assert [len(side.rounds) for side in timed.values()] == [3, 3, 3]
     assert "".join(order) == "abc" + "bca" + "cab"
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_slow_sides_that_are_far_behind_are_measured_in_every_second_round(monkeypatch):
+    monkeypatch.setattr(timing, "wait_until_idle", lambda: None)
+    monkeypatch.setattr(timing, "calibrate", lambda side: (float(side.setup), 1))
+    monkeypatch.setattr(timing, "measure", lambda side, seconds, calls: seconds)
+    sides = {name: Side(lambda: None, lambda x: x, name) for name in ("0.05", "0.11", "0.2")}
+    timed = timing.compare(sides, 0.0, min_rounds=5)
+    assert {name: list(side.rounds) for name, side in timed.items()} == {
+        "0.05": [0, 1, 2, 3, 4],
+        "0.11": [0, 1, 2, 3, 4],
+        "0.2": [0, 2, 4],
+    }
 
 
 def test_short_calls_are_repeated_and_long_ones_are_not(monkeypatch):
