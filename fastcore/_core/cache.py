@@ -106,23 +106,6 @@ def clear() -> int:
     return sum(_remove(path) for suffix in (SUFFIX, ".tmp") for path, _ in list(_files(folder, suffix)))
 
 
-def source_digest(folder: Path, recursive: bool) -> bytes | None:
-    """Digest of the names and contents of the Python files in `folder`; None if it cannot be read.
-
-    Contents, not times: an installed wheel, a checkout and a container layer give the same entry the same key.
-    """
-    digest = hashlib.sha256()
-    try:
-        # Read one by one: 60 files of 10 KB cost 3 ms, of which hashing is 0.4.
-        for path in sorted(folder.rglob("*.py") if recursive else folder.glob("*.py")):
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-            digest.update(content)
-    except OSError:
-        return None
-    return digest.digest()
-
-
 def _header(key: str, payload: bytes) -> bytes:
     # The key is under the checksum too, so a file that was renamed to another key's name is a miss.
     checksum = hashlib.sha256(key.encode())

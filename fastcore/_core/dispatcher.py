@@ -112,7 +112,9 @@ class EntryCache(NullCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled instance `data`; silently not, where that is impossible."""
         key = self.entry_key(sig, data.codegen)
-        if key is None or data.library.has_dynamic_globals or data.objectmode or data.lifted:
+        if key is None or cache_key.edited_since_start(self._py_func):
+            return
+        if data.library.has_dynamic_globals or data.objectmode or data.lifted:
             return
         try:
             payload = _reduce(data)
@@ -146,6 +148,7 @@ class LoadedLibrary(JITCodeLibrary):
     def __init__(self, codegen: Any, name: str, object_code: bytes, bitcode: bytes, defined: list[str]) -> None:
         super().__init__(codegen, name)
         self._bitcode = bitcode
+        self._shared_module: Any = None
         self.enable_object_caching()
         self._set_compiled_object(object_code)
         self._finalize_final_module()

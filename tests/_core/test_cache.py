@@ -270,6 +270,31 @@ def test_edited_callee_outside_the_package_is_seen(folder, package):
     assert run(CALL, path) == [16.0, 2]
 
 
+def test_source_edited_after_import_is_not_kept(folder, package):
+    """What is compiled is the old source, while its digest would be the new one's."""
+    edit = f"import pathlib; pathlib.Path({str(package / 'inner.py')!r}).write_text('')"
+    code = CALL.replace("report", f"{edit}; report")
+    assert run(code, [package.parent]) == [7.0, 2]
+    assert entries(folder) == []
+
+
+def test_edited_neighbour_of_a_script_is_seen(folder, tmp_path):
+    """An intrinsic is no kernel: nothing but the digest of the folder tells that it has changed."""
+    script, helper = tmp_path / "script.py", tmp_path / "helper.py"
+    helper.write_text(
+        "from numba import float64\nfrom numba.extending import intrinsic\n\n@intrinsic\ndef factor(context):\n"
+        "    return float64(), lambda context, builder, signature, args: context.get_constant(float64, 2.0)\n"
+    )
+    script.write_text(
+        "from fastcore._core.jit import kernel\nfrom helper import factor\n\n@kernel\ndef scale(x):\n"
+        "    return factor() * x\n"
+    )
+    call = "from script import scale; report(scale(3.0))"
+    assert [run(call, [tmp_path]), run(call, [tmp_path])] == [[6.0, 1], [6.0, 0]]
+    helper.write_text(helper.read_text().replace("2.0", "5.0"))
+    assert run(call, [tmp_path]) == [15.0, 1]
+
+
 def test_cpu_settings_have_entries_of_their_own(folder, package):
     run(CALL, [package.parent])
     generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
@@ -293,22 +318,6 @@ def test_unwritable_folder_is_silent(package, environment):
 def test_install_folder_is_never_written(folder, package):
     run(CALL, [package.parent])
     assert sorted(path.name for path in package.iterdir()) == sorted(PACKAGE)
-
-
-def test_corrupted_entries_are_compiled_anew_and_rewritten(folder, package):
-    run(CALL, [package.parent])
-    outer, inner = sorted(entries(folder), key=lambda path: "scale" in path.name)
-    intact = outer.read_bytes()
-    outer.write_bytes(intact[: len(intact) // 2])
-    inner.write_bytes(b"")
-    assert run(CALL, [package.parent]) == [7.0, 2]
-    # Right checksum, wrong content: another version's payload, and one that is no pickle at all.
-    code = (
-        "import pickle; from fastcore._core import cache\n"
-        f"cache.store({outer.stem!r}, pickle.dumps('foreign')); cache.store({inner.stem!r}, b'no pickle')\n"
-    )
-    assert run(code + CALL, [package.parent]) == [7.0, 2]
-    assert run(CALL, [package.parent]) == [7.0, 0]
 
 
 # Forks rather than starts processes: Numba is loaded once, and a round takes 0.3 s.

@@ -1,7 +1,9 @@
 """The `kernel` decorator: options, declared signatures, threads, forks, and the fall-back to plain njit."""
 
 import itertools
+import math
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ import pytest
 from numba import config, float64, prange, types
 from numba.core import event
 
+import fastcore
 from fastcore._core import cache, cache_key, jit
 from fastcore._core.jit import kernel
 
@@ -26,6 +29,8 @@ WRITE = types.Array(float64, 2, "A")
 def folder(tmp_path, monkeypatch):
     """An empty cache, so that compilations can be counted."""
     monkeypatch.setenv(cache.ENVIRONMENT_VARIABLE, str(tmp_path))
+    # Somebody may save a file beside this one while it runs.
+    monkeypatch.setattr(cache_key, "_STARTED", math.inf)
     return tmp_path
 
 
@@ -182,17 +187,22 @@ def test_decoration_compiles_nothing(compilations):
 
 def test_kernel_parallel_of_allocating_kernels_from_the_cache(compilations):
     """What rebuilt code links to: Numba's memory runtime, other kernels, the threading layer."""
-    assert (kernel(call_others)(1.5, 4), kernel(sum_parallel, parallel=True)(5, 3)) == (11.0, 30.0)
+
+    def call_all():
+        np.testing.assert_array_equal(kernel(allocate)(3), [2.0, 2.0, 2.0])
+        return kernel(call_others)(1.5, 4), kernel(sum_parallel, parallel=True)(5, 3)
+
+    assert call_all() == (11.0, 30.0)
     assert compilations
     compilations.clear()
-    assert (kernel(call_others)(1.5, 4), kernel(sum_parallel, parallel=True)(5, 3)) == (11.0, 30.0)
-    np.testing.assert_array_equal(kernel(allocate)(3), [2.0, 2.0, 2.0])
+    assert call_all() == (11.0, 30.0)
     assert compilations == []
 
 
 def test_kernel_linked_into_new_code_after_it_came_from_the_cache(compilations):
-    kernel(allocate)(3)
-    loaded = kernel(allocate)
+    declare = kernel(signature=types.float64[::1](types.int64))
+    declare(allocate)(3)
+    loaded = declare(allocate)
     loaded(3)
     compilations.clear()
 
@@ -260,6 +270,12 @@ def test_key_changes_with_frozen_arrays_tuples_and_callees():
     values = [1, 1.0, "1", (1, 2), (1, 2.0), np.zeros(2), np.zeros(2, "f4"), np.ones(2), kernel(add), kernel(total)]
     assert len({key(value) for value in values}) == len(values)
     assert key(np.ones(2)) == key(np.ones(2))
+
+
+def test_key_of_any_file_covers_the_whole_package():
+    """A folder without __init__.py would be a package of its own, and edits elsewhere unseen by its kernels."""
+    files = tuple(sorted(Path(fastcore.__file__).parent.rglob("*.py")))
+    assert {cache_key._sources(file) for file in files} == {files}
 
 
 def test_key_does_not_depend_on_the_order_of_a_set():
@@ -405,6 +421,25 @@ def test_broken_serialisation_compiles(name, monkeypatch, compilations):
     monkeypatch.setattr(dispatcher, name, fail)
     cache.clear() if name == "_reduce" else None
     assert kernel(divide)(1.0, 2.0) == 0.5
+    assert compilations == ["divide", "divide"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda key: Path(cache.cache_folder(), key + cache.SUFFIX).write_bytes(b""),
+        lambda key: Path(cache.cache_folder(), key + cache.SUFFIX).write_bytes(b"foreign" * 1000),
+        # Right checksum, wrong content.
+        lambda key: cache.store(key, b"no pickle"),
+        lambda key: cache.store(key, pickle.dumps("another version's")),
+        lambda key: cache.store(key, cache.load(key)[:-1000]),
+    ],
+)
+def test_spoilt_entry_is_compiled_anew_and_rewritten(spoil, folder, compilations):
+    kernel(divide)(1.0, 2.0)
+    (entry,) = folder.glob("*" + cache.SUFFIX)
+    spoil(entry.stem)
+    assert [kernel(divide)(1.0, 2.0), kernel(divide)(1.0, 2.0)] == [0.5, 0.5]
     assert compilations == ["divide", "divide"]
 
 
