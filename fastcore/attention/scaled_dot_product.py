@@ -100,7 +100,7 @@ def scaled_dot_product_attention(
         value_shape = value.shape
         _, groups, keys, value_size = value_shape
         if (
-            batch * queries * groups * keys * size * value_size
+            batch * heads * queries * groups * keys * size * value_size
             and key.shape == (batch, groups, keys, size)
             and value_shape[0] == batch
             and not heads % groups
@@ -148,9 +148,8 @@ def _attend(
     lse = np.empty(shape[:-1], computing) if validate.flag(return_lse, "return_lse") else None
 
     result = np.empty(shape, dtype) if out is None else validate.output_array(out, shape, dtype)
-    target = result
-    if dtype != computing or not (out is None or _writable_in_place(result, (query, key, value, mask))):
-        target = np.empty(shape, computing)
+    in_place = dtype == computing and (out is None or _writable_in_place(result, (query, key, value, mask)))
+    target = np.asarray(result) if in_place else np.empty(shape, computing)
     if keys == 0:
         target[...] = 0.0
         if lse is not None:
@@ -170,7 +169,7 @@ def _attend(
         )  # fmt: skip
     if dropout_p == 1.0:
         target[...] = 0.0
-    if target is not result:
+    if not in_place:
         with np.errstate(over="ignore"):  # float16 ends at 65504
             result[...] = target
     return result if lse is None else (result, lse)

@@ -293,6 +293,13 @@ def test_attention_out_between_inputs_in_one_buffer_is_written_in_place(kernel_c
     assert np.shares_memory(kernel_calls[0][4], packed)
 
 
+def test_attention_out_may_be_a_subclass(arrays, tmp_path):
+    inputs = arrays(17)
+    out = np.memmap(tmp_path / "out", np.float32, "w+", shape=(2, 4, 37, 40))
+    assert attend(*inputs, out=out) is out
+    np.testing.assert_array_equal(out, attend(*inputs))
+
+
 def test_attention_out_with_more_axes(kernel_calls, rng):
     query = rng.normal(size=(2, 3, 2, 5, 6))
     want = attend(query, query, query)
@@ -315,6 +322,7 @@ def test_attention_empty_results(dtype, b, h, g, m, n, more):
     assert out.shape == (b, h, m, 3)
     assert out.dtype == dtype
     assert lse.shape == (b, h, m)
+    assert attend(query, key, value, **more).shape == out.shape
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
