@@ -74,6 +74,7 @@ def run(code, path=(), **environment):
         **os.environ,
         # No .pyc files: two edits of a source within one second would be confused by their time stamps.
         "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_DISABLE_JIT": "0",  # the suite also runs with it set
         "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, *path))),
         **environment,
     }
