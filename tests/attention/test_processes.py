@@ -1,6 +1,7 @@
 """What only a process of its own can show: guard pages, peak memory, bodies without the compiler."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -34,9 +35,20 @@ def test_guard_pages_catch_a_read_one_element_too_far():
     assert start("guard_pages.py", "touch").returncode in (-signal.SIGSEGV, -signal.SIGBUS)
 
 
+# Other vector widths and register counts than the host's: other tiles, other tails.
+CPUS = {
+    "host": {},
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+f16c,+sse4.2,+bmi,+bmi2"},
+    "plain x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
+}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
-def test_attention_and_merge_touch_nothing_out_of_bounds():
-    assert run("guard_pages.py") == "400"
+@pytest.mark.parametrize("cpu", CPUS)
+def test_attention_and_merge_are_right_and_touch_nothing_out_of_bounds(cpu):
+    if cpu != "host" and platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("needs an x86-64 machine")
+    assert run("guard_pages.py", **CPUS[cpu]) == "400"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
