@@ -33,6 +33,7 @@ from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
 from fastcore._core import cache, cache_key, threads
+from fastcore._core.callee import CalleeDispatcher
 
 # Settings from the environment that change the machine code Numba makes and are neither options nor the CPU.
 _CODE_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LLVM_REFPRUNE_FLAGS")
@@ -57,6 +58,19 @@ class Kernel(CPUDispatcher):
         super().__init__(py_func, locals, targetoptions, pipeline_class)
         self._declared = declared
         self._cache = EntryCache(py_func, self.targetoptions)
+        self._callee: CalleeDispatcher | None = None
+        if declared is None and not self.targetoptions.get("parallel"):
+            self._callee = CalleeDispatcher(py_func, self.targetoptions)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What a caller in compiled code links to: an instance without wrappers and machine code of its own."""
+        if self._callee is None:
+            return super().get_call_template(args, kws)
+        return self._callee.get_call_template(args, kws)
+
+    def get_overload(self, sig: Any) -> Any:
+        """Key of that instance."""
+        return super().get_overload(sig) if self._callee is None else self._callee.get_overload(sig)
 
     def compile(self, sig: Any) -> Any:
         """Make the declared instance, whatever `sig` is asked for; without a declaration, the one for `sig`."""
