@@ -19,6 +19,7 @@ _MODULE_OF = {
     "attention": "fastcore.attention",
     "get_num_threads": "fastcore._core.threads",
     "merge_attention_states": "fastcore.attention",
+    "nn": "fastcore.nn",
     "num_threads": "fastcore._core.threads",
     "reference": "fastcore.reference",
     "scaled_dot_product_attention": "fastcore.attention",
@@ -31,6 +32,7 @@ __all__ = [
     "attention",
     "get_num_threads",
     "merge_attention_states",
+    "nn",
     "num_threads",
     "reference",
     "scaled_dot_product_attention",
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fastcore import attention, reference
+    from fastcore import attention, nn, reference
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one

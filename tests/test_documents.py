@@ -57,14 +57,12 @@ def test_readme_example_runs_and_agrees_with_the_reference(tmp_path):
 
 
 def test_contributing_example_passes_its_own_tests(example):
-    assert " passed" in run("-m", "pytest", "-q", "tests/nn", cwd=example)
+    assert " passed" in run("-m", "pytest", "-q", "tests/nn/test_rms_norm.py", cwd=example)
 
 
 def test_contributing_example_passes_the_checks(example):
-    files = [
-        str(file) for file in sorted(example.rglob("*")) if file.name in {"rms_norm.py", "normalization.py", "nn.py"}
-    ]
-    assert len(files) == 4
+    files = [str(file) for file in sorted(example.rglob("*")) if file.name in {"rms_norm.py", "test_rms_norm.py"}]
+    assert len(files) == 5
     run("-m", "ruff", "check", *files, cwd=example)
     run("-m", "ruff", "format", "--check", *files, cwd=example)
 
@@ -80,7 +78,7 @@ def test_contributing_example_kernels_join_the_warm_up(example):
 def test_contributing_benchmark_case_is_correct(example, sides):
     code = f"""
 import numpy as np
-from benchmarks.cases.normalization import cases
+from benchmarks.cases.rms_norm import cases
 for case in cases():
     data = case.make()
     check = case.check(data)
