@@ -70,8 +70,16 @@ def main(arguments: list[str] | None = None) -> int:
     subprocess.run([*ASV, "machine", "--yes"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for commit in dict.fromkeys((base, head)):
         run(commit, options.bench)
-    print(f"\n== {base[:10]} → {head[:10]}: times (lower is better) and NumPy/fastcore ratios (higher is better)")
-    return subprocess.run([*ASV, "compare", base, head], cwd=ROOT, check=False).returncode
+    print(f"\n== {base[:10]} → {head[:10]}: time, peak memory, part of NumPy's time; less is better")
+    done = subprocess.run([*ASV, "compare", base, head], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    print(measured_rows(done.stdout), flush=True)
+    return done.returncode
+
+
+def measured_rows(table: str) -> str:
+    """The comparison without the rows of benchmarks that neither commit was measured on."""
+    rows = ([word.strip() for word in line.split("|")] for line in table.splitlines())
+    return "\n".join(line for line, words in zip(table.splitlines(), rows) if words[2:5] != ["n/a"] * 3)
 
 
 if __name__ == "__main__":
