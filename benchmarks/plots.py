@@ -31,7 +31,7 @@ def speedup(run: dict, names: list[str] | None = None) -> Figure:
     cases = [case for case in run["cases"] if compared(case) and (names is None or case["name"] in names)]
     others = [side for side in sides_of(run) if any(side in compared(case) for case in cases)]
     height = 0.8 / max(1, len(others))
-    figure = Figure(figsize=(9, 1.2 + 0.16 * len(cases) * max(3, len(others))), layout="constrained")
+    figure = Figure(figsize=(9, 1.2 + 0.1 * len(cases) * max(4, len(others))), layout="constrained")
     axes = figure.subplots()
     for index, side in enumerate(others):
         rows = [row for row, case in enumerate(cases) if side in compared(case)]
@@ -46,7 +46,7 @@ def speedup(run: dict, names: list[str] | None = None) -> Figure:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
     axes.set_yticks(range(len(cases)), [case["name"] for case in cases], fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(cases) - 0.5, -0.5)  # the first case on top, no margins
     axes.set_xlabel("time relative to fastcore, log scale; right of the line fastcore is faster")
     if others:
         figure.legend(loc="outside upper center", ncols=len(others), frameon=False)

@@ -64,7 +64,8 @@ def write(run: dict, root: Path = ROOT) -> None:
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), block(run)), encoding="utf-8")
     picture = root / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
-    plots.speedup(run).savefig(picture, dpi=100)
+    against_peers = [case["name"] for case in run["cases"] if report.best_peer(case)]
+    plots.speedup(run, against_peers or None).savefig(picture, dpi=100)
 
 
 def main(arguments: list[str] | None = None) -> int:
