@@ -46,7 +46,7 @@ def speedup(run: dict, names: list[str] | None = None) -> Figure:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
     axes.set_yticks(range(len(cases)), [case["name"] for case in cases], fontsize=8)
-    axes.set_ylim(len(cases) - 0.5, -0.5)  # the first case on top, no margins
+    axes.set_ylim(max(1, len(cases)) - 0.5, -0.5)  # the first case on top, no margins
     axes.set_xlabel("time relative to fastcore, log scale; right of the line fastcore is faster")
     if others:
         figure.legend(loc="outside upper center", ncols=len(others), frameon=False)
