@@ -6,6 +6,7 @@ by name, Numba links and optimises the body again for each wrapper around the lo
 attention; a driver by address compiles in 0.6 s.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,11 +19,11 @@ from numba.extending import intrinsic
 from fastcore._core import threads
 from fastcore._core.jit import kernel
 
-__all__ = ["SharedWork", "call_by_address", "next_item"]
+__all__ = ["ALONE", "COUNTER", "Direct", "SharedWork", "call_by_address", "next_item"]
 
-_COUNTER = types.Array(types.int64, 1, "C")
+COUNTER = types.Array(types.int64, 1, "C")
 # A serial call needs no shared counter; making one takes 0.5 us, a fifth of the smallest attention call.
-_ALONE = np.zeros(0, np.int64)
+ALONE = np.zeros(0, np.int64)
 
 
 def _call_in_python(address: Any, arguments: tuple[Any, ...]) -> None:
@@ -60,6 +61,32 @@ def next_item(counter, item):
     return threads.atomic_add(counter, 0, 1)
 
 
+class Direct:
+    """A kernel of one declared signature, called past the dispatcher, which looks at all types again.
+
+    For 10 arrays and 12 numbers 0.45 us instead of 0.78 us. The number of axes and the dtypes of the arrays must be the
+    declared ones: they are not checked.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
+        self._signature = signature
+        self._kernel = kernel(signature=signature)(function)
+        self.call: Callable[..., Any] = self._compile_and_call
+
+    def _compile_and_call(self, *arguments: Any) -> Any:
+        self.call = self._kernel if config.DISABLE_JIT else self._kernel.compile(self._signature)
+        return self.call(*arguments)
+
+    @functools.cached_property
+    def address(self) -> Any:
+        """Address of the machine code; without JIT the function itself, which `call_by_address` then calls."""
+        if config.DISABLE_JIT:
+            return self._kernel
+        self._kernel.compile(self._signature)
+        (compiled,) = self._kernel.overloads.values()
+        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+
+
 class SharedWork:
     """A body over a list of items, with its parallel driver.
 
@@ -73,26 +100,20 @@ class SharedWork:
     """
 
     def __init__(self, body: Callable[..., None], driver: Callable[..., None], arguments: Sequence[Any]) -> None:
-        self._body = kernel(signature=types.void(*arguments, _COUNTER))(body)
-        signature = types.void(types.int64, types.int64, *arguments, _COUNTER)
+        self.body = Direct(body, types.void(*arguments, COUNTER))
+        signature = types.void(types.int64, types.int64, *arguments, COUNTER)
         self._driver = kernel(signature=signature, parallel=True)(driver)
 
     def __call__(self, work_ns: float, *arguments: Any) -> None:
-        """Do all items. ``work_ns`` estimates what they cost one thread, in nanoseconds."""
+        """Do all items. ``work_ns`` estimates what they cost one thread, in nanoseconds.
+
+        The number of axes and the dtypes of the arrays must be the declared ones: `Direct`.
+        """
         workers = threads.begin(work_ns)
         if workers == 1:
-            self._body(*arguments, _ALONE)
+            self.body.call(*arguments, ALONE)
             return
         try:
-            self._driver(self._address(), workers, *arguments, np.zeros(1, np.int64))
+            self._driver(self.body.address, workers, *arguments, np.zeros(1, np.int64))
         finally:
             threads.end()
-
-    def _address(self) -> Any:
-        """Address of the body's machine code; without JIT the body itself, which the driver then calls."""
-        if config.DISABLE_JIT:
-            return self._body
-        if not self._body.overloads:
-            self._body.compile(None)
-        (compiled,) = self._body.overloads.values()
-        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)

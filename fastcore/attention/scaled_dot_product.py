@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcore._core import validate, validate_attention
-from fastcore._core.validate import NO_BOUND
-from fastcore.attention.kernels.forward import flash_forward
+from fastcore.attention.kernels.forward import flash_forward, flash_forward_small
 
 _FLOAT32 = np.dtype(np.float32)
 _ZERO = 0
@@ -83,8 +82,8 @@ def scaled_dot_product_attention(
     Source: Dao 2023, FlashAttention-2, section 3.1. float16 and bfloat16 are computed in float32. NaN or inf in keys
     and values that are masked out never reaches the output.
     """
-    # The short way for small plain calls: the same conditions as _attend checks, no message. All that is not plainly
-    # right goes on to _attend. 1.3 us against 12 us, of 5 us that a call with L = S = 8 may take.
+    # The short way for small plain calls: 2 us against 13 us. What compiled code does not find in order goes on to
+    # _attend, which checks everything again and has the messages.
     if (
         type(query) is type(key) is type(value) is _ndarray
         and attn_mask is scale is enable_gqa is window is softcap is key_lengths is out is None
@@ -94,28 +93,10 @@ def scaled_dot_product_attention(
         and type(dropout_p) is float
         and not dropout_p
         and query.dtype is key.dtype is value.dtype is _FLOAT32
-        and query.ndim == value.ndim == 4
+        and query.ndim == key.ndim == value.ndim == 4
     ):
-        batch, heads, queries, size = query.shape
-        value_shape = value.shape
-        _, groups, keys, value_size = value_shape
-        if (
-            batch * heads * queries * groups * keys * size * value_size
-            and key.shape == (batch, groups, keys, size)
-            and value_shape[0] == batch
-            and not heads % groups
-            and (flags := query.flags).aligned
-            and (flags.c_contiguous or query.strides[3] == 4)
-            and (flags := key.flags).aligned
-            and (flags.c_contiguous or key.strides[3] == 4)
-            and (flags := value.flags).aligned
-            and (flags.c_contiguous or value.strides[3] == 4)
-        ):
-            result = _empty((batch, heads, queries, value_size), _FLOAT32)
-            right = 0 if is_causal else NO_BOUND
-            flash_forward(
-                query, key, value, None, None, None, None, NO_BOUND, right, size**-0.5, 0.0, 0.0, 0, result, None
-            )  # fmt: skip
+        result = _empty(query.shape[:3] + value.shape[3:], _FLOAT32)
+        if flash_forward_small(query, key, value, result, is_causal):
             return result
     return _attend(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, query_offset,

@@ -1,20 +1,19 @@
 """Flash attention, forward: the work list of (batch, head, tile of queries) items."""
 
-from functools import lru_cache
+import math
 
 import numpy as np
 from numba import prange, types
 
-from fastcore._core import simd
+from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
-from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore._core.validate import NO_BOUND
+from fastcore._core.work import ALONE, COUNTER, Direct, SharedWork, call_by_address, next_item
 from fastcore.attention.kernels.masking import BLOCK_KEYS, BOOL_MASK, FLOAT_MASK, NO_MASK
 from fastcore.attention.kernels.query_tile import attend_tile
 from fastcore.attention.kernels.softmax import LOG2_E
 from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores, Scratch
-
-NO_BOUND = 1 << 40
 
 # Serial nanoseconds of a multiplication and addition, for the choice between serial and parallel: 100 GFLOP/s, 50 in
 # float64.
@@ -199,7 +198,46 @@ def _options(left, right, mask_bool=None, mask_float=None, query_offset=None, ke
     return options
 
 
-_bounds_only = lru_cache(maxsize=64)(_options)
+_PLAIN = _options(NO_BOUND, NO_BOUND)
+_CAUSAL = _options(NO_BOUND, 0)
+
+
+@kernel
+def is_plain(array):
+    """Whether rows can be read in place: contiguous elements, all addresses multiples of the element's size."""
+    itemsize = array.itemsize
+    strides = array.strides
+    odd = array.ctypes.data % itemsize + strides[0] % itemsize + strides[1] % itemsize + strides[2] % itemsize
+    return odd == 0 and strides[3] == itemsize
+
+
+def attend_small(body, query, key, value, out, options, alone):
+    """`attend_items` if the shapes are in order and there is not enough work for threads; whether that was so."""
+    batch, heads, rows, size = query.shape
+    groups, keys, value_size = value.shape[1], value.shape[2], value.shape[3]
+    if query.size == 0 or value.size == 0 or heads % groups != 0:
+        return False
+    if key.shape != (batch, groups, keys, size) or value.shape[0] != batch:
+        return False
+    fmas = batch * heads * rows * keys * (size + value_size)
+    if fmas * query.itemsize * NS_PER_FMA_BYTE >= threads.SMALLEST_WORK_NS:
+        return False
+    if not (is_plain(query) and is_plain(key) and is_plain(value)):
+        return False
+    call_by_address(body, (query, key, value, out, options, 1.0 / math.sqrt(size), 0.0, 0.0, alone))
+    return True
+
+
+_SMALL = Direct(attend_small, types.boolean(types.int64, *_argument_types(types.float32)[:5], COUNTER))
+
+
+def flash_forward_small(query, key, value, out, is_causal):
+    """Whether the attention of these arrays was small, without options and in order; then it is in ``out``.
+
+    float32 arrays of four axes, ``out`` C-contiguous of the right shape; nothing else is relied on. All checks in
+    compiled code: in Python they cost as much as the attention of 8 queries and 8 keys.
+    """
+    return _SMALL.call(_FORWARD_F32.body.address, query, key, value, out, _CAUSAL if is_causal else _PLAIN, ALONE)
 
 
 def flash_forward(
@@ -225,10 +263,7 @@ def flash_forward(
     contiguous. Masks (B, H, L, S) or None; query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where
     open; softcap 0 for none; 0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
     """
-    if mask_bool is mask_float is query_offset is key_lengths is lse is None and seed == 0:
-        options = _bounds_only(left, right)
-    else:
-        options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
+    options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
     itemsize = query.itemsize
     fmas = query.size * key.shape[2] + out.size * key.shape[2]
     work = _FORWARD_F32 if itemsize == 4 else _FORWARD_F64

@@ -122,7 +122,7 @@ def all_finite(values, size):
     lanes = lanes_of(values.pointer)
     zero, one = filled(values.pointer, 0.0), filled(values.pointer, 1.0)
     tainted = zero
-    for row in range(values.count):
+    for row in range(values.length):
         at = simd.advance(values.pointer, row * values.stride)
         for first in range(0, size, lanes):
             part = simd.load_first(simd.advance(at, first), lanes, min(size - first, lanes))

@@ -42,8 +42,8 @@ def pack_rows(rows, columns, panel, width):
     """panel[j, i] = rows[i, j], block by block; lanes beyond the last row repeat it."""
     lanes = lanes_of(panel)
     for i in range(0, width, lanes):
-        first = min(i, rows.count - 1)
-        count = min(rows.count - first, lanes)
+        first = min(i, rows.length - 1)
+        count = min(rows.length - first, lanes)
         for j in range(0, columns, lanes):
             at = simd.advance(rows.pointer, first * rows.stride + j)
             to = simd.advance(panel, j * width + i)
@@ -57,8 +57,8 @@ def pack_rows(rows, columns, panel, width):
 def write_rows(panel, width, columns, rows):
     """rows[i, j] = panel[j, i], block by block."""
     lanes = lanes_of(panel)
-    for i in range(0, rows.count, lanes):
-        count = min(rows.count - i, lanes)
+    for i in range(0, rows.length, lanes):
+        count = min(rows.length - i, lanes)
         for j in range(0, columns, lanes):
             at = simd.advance(panel, j * width + i)
             to = simd.advance(rows.pointer, i * rows.stride + j)
@@ -73,15 +73,15 @@ def write_rows(panel, width, columns, rows):
 def score_keys(keys, size, queries, scores, peak, width):
     """scores[j, :] = keys[j] . queries for the block's keys; ``peak`` rises to the columns' maxima."""
     if width > lanes_of(scores):
-        for j in range(0, keys.count, TILE_ROWS):
+        for j in range(0, keys.length, TILE_ROWS):
             out = simd.advance(scores, j * width)
             matrix = simd.advance(keys.pointer, j * keys.stride)
-            multiply_peak(out, peak, matrix, queries, keys.stride, 1, keys.count - j, size, TILE_ROWS, TILE_VECTORS)
+            multiply_peak(out, peak, matrix, queries, keys.stride, 1, keys.length - j, size, TILE_ROWS, TILE_VECTORS)
     else:
-        for j in range(0, keys.count, NARROW_ROWS):
+        for j in range(0, keys.length, NARROW_ROWS):
             out = simd.advance(scores, j * width)
             matrix = simd.advance(keys.pointer, j * keys.stride)
-            multiply_peak(out, peak, matrix, queries, keys.stride, 1, keys.count - j, size, NARROW_ROWS, 1)
+            multiply_peak(out, peak, matrix, queries, keys.stride, 1, keys.length - j, size, NARROW_ROWS, 1)
 
 
 @kernel
@@ -91,12 +91,12 @@ def add_values(values, size, weights, accumulated, width):
         for d in range(0, size, TILE_ROWS):
             out = simd.advance(accumulated, d * width)
             matrix = simd.advance(values.pointer, d)
-            multiply_add(out, out, matrix, weights, 1, values.stride, size - d, values.count, TILE_ROWS, TILE_VECTORS)
+            multiply_add(out, out, matrix, weights, 1, values.stride, size - d, values.length, TILE_ROWS, TILE_VECTORS)
     else:
         for d in range(0, size, NARROW_ROWS):
             out = simd.advance(accumulated, d * width)
             matrix = simd.advance(values.pointer, d)
-            multiply_add(out, out, matrix, weights, 1, values.stride, size - d, values.count, NARROW_ROWS, 1)
+            multiply_add(out, out, matrix, weights, 1, values.stride, size - d, values.length, NARROW_ROWS, 1)
 
 
 @kernel
@@ -107,7 +107,7 @@ def add_values_where_kept(values, size, weights, accumulated, width):
         for first in range(0, width, lanes):
             out = simd.advance(accumulated, d * width + first)
             total = simd.load(out, lanes)
-            for j in range(values.count):
+            for j in range(values.length):
                 weight = simd.load(simd.advance(weights, j * width + first), lanes)
                 value = simd.load_scalar(simd.advance(values.pointer, j * values.stride + d))
                 total = simd.select(weight == 0, total, simd.fma(weight, value, total))

@@ -67,7 +67,7 @@ def mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch):
 def attend_block(first_key, keys, values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch):
     """One block of keys: scores, masks, weights, and the weighted values added to the accumulated ones."""
     width = scratch.width
-    count = keys.count
+    count = keys.length
     fill_panel(scratch.peak, width // lanes_of(scratch.peak), -math.inf)
     score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width)
     guarded = False
@@ -89,10 +89,10 @@ def attend_block(first_key, keys, values, size, value_size, rows, bounded, bound
 def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, mask, dropout, scratch):
     """Attend the queries of a tile to their keys; the natural log-sum-exps are left in ``scratch.total``."""
     start_tile(queries, size, value_size, scores, scratch)
-    rows = queries.count
+    rows = queries.length
     last_position = bounds.first_position + rows - 1
     begin = max(0, bounds.first_position - bounds.left) // BLOCK_KEYS * BLOCK_KEYS
-    end = min(keys.count, last_position + bounds.right + 1)
+    end = min(keys.length, last_position + bounds.right + 1)
     for first_key in range(begin, end, BLOCK_KEYS):
         count = min(BLOCK_KEYS, end - first_key)
         last_key = first_key + count - 1

@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 
 class Rows(NamedTuple):
-    """``count`` rows in memory whose elements are contiguous; ``stride`` in elements."""
+    """``length`` rows in memory whose elements are contiguous; ``stride`` in elements."""
 
     pointer: Any
     stride: int
-    count: int
+    length: int
 
 
 class Bounds(NamedTuple):
@@ -31,9 +31,9 @@ class Mask(NamedTuple):
 class Dropout(NamedTuple):
     """Weights whose random word is below ``threshold`` are dropped, the others scaled by ``inverse_keep``."""
 
-    threshold: int
+    threshold: Any
     inverse_keep: float
-    seed: int
+    seed: Any
     head: int
     first_row: int
 
