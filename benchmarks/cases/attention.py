@@ -213,13 +213,12 @@ def problems() -> list[Problem]:
         for L in (128, 256, 512)
     ]
     others = [
-        Problem(1, 2, 8192, 64, causal=True, quick=True),
         Problem(1, 8, 512, 64, dtype="float64"),
         Problem(1, 8, 2048, 64, dtype="float64", quick=True),
         Problem(1, 8, 2048, 64, causal=True, dtype="float64"),
         Problem(1, 32, 512, 64, G=8, causal=True, kind="grouped", quick=True),
         Problem(1, 32, 2048, 128, G=8, causal=True, kind="grouped"),
-        Problem(8, 32, 1, 64, G=8, S=4096, kind="decode", quick=True),
+        Problem(4, 32, 1, 64, G=8, S=4096, kind="decode", quick=True),
         Problem(1, 8, 1, 64, S=2048, kind="decode"),
         Problem(1, 1, 8, 16, kind="tiny", quick=True),
         Problem(1, 4, 32, 32, kind="tiny"),
