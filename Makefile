@@ -10,8 +10,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# The newest interpreter that can make an environment; another one: make PYTHON=/path/to/python test
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+# The first interpreter that can make an environment; another one: make PYTHON=/path/to/python test
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null \
 	&& echo $$python && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
