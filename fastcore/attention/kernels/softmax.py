@@ -89,5 +89,5 @@ def normalise(accumulated, rows, reference, total, width, unit):
             simd.store(column, simd.load(column, lanes) * inverse)
             column = simd.advance(column, width)
         highest = simd.load(simd.advance(reference, first), lanes)
-        natural = highest * LN_2 * unit
+        natural = highest * (LN_2 * unit)
         simd.store(simd.advance(total, first), natural + simd.log(sums))
