@@ -4,17 +4,22 @@ They are what the tests judge against and what a reader looks at first. NumPy is
 L x S matrices and check nothing.
 """
 
+from fastcore.reference.activation import gelu
 from fastcore.reference.attention import (
     attention_weights,
     merge_attention_states,
     scaled_dot_product_attention,
 )
 from fastcore.reference.multi_head import multi_head_attention
+from fastcore.reference.normalization import add_layer_norm, layer_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
 
 __all__ = [
+    "add_layer_norm",
     "attention_weights",
     "dropout_mask",
+    "gelu",
+    "layer_norm",
     "merge_attention_states",
     "multi_head_attention",
     "philox4x32",

@@ -1,0 +1,1 @@
+"""Kernels of normalisation and activations: bodies over lists of row blocks."""

@@ -1,0 +1,38 @@
+"""Arrays of any shape as the (N, D) rows that the kernels take, in place where strides allow."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastcore._core import validate
+
+
+def as_rows(x: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
+    """`x` as (N, size) of `dtype`, last axis contiguous; a copy only where dtype or strides ask for one."""
+    return validate.readable_in_place(x.astype(dtype, copy=False).reshape(-1, size))
+
+
+def target_rows(out: np.ndarray, inputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows for a kernel to write: those of `out`, or new ones for `put_rows` to copy.
+
+    `inputs` are the rows it reads: `out` may be one of them. Any other overlap, with them or with `others`, is written
+    elsewhere.
+    """
+    rows = out.reshape(inputs[0].shape)
+    usable = out.dtype == inputs[0].dtype and np.may_share_memory(rows, out) and validate.is_readable_in_place(rows)
+    others = [*others, *(x for x in inputs if not is_same_memory(rows, x))]
+    return rows if usable and not validate.shares_memory(out, others) else np.empty(rows.shape, inputs[0].dtype)
+
+
+def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether equal indices are equal places."""
+    same_place = a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    return same_place and a.strides == b.strides and a.shape == b.shape
+
+
+def put_rows(rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """`out`, filled from what the kernel wrote unless that was `out` itself."""
+    if not np.may_share_memory(rows, out):
+        with np.errstate(over="ignore"):  # float16 ends at 65504
+            out[...] = rows.reshape(out.shape)
+    return out

@@ -1,0 +1,32 @@
+"""nn on arrays that end, or begin, right at a page nobody may touch. Run by test_processes.py; prints the cases."""
+
+import itertools
+
+import numpy as np
+from guard_pages import guarded
+
+from fastcore import nn, reference
+
+SIZES = [(1, 1), (3, 5), (2, 16), (4, 67), (2, 131), (3, 4100)]
+
+
+def main():
+    rng = np.random.default_rng(0)
+    cases = list(itertools.product((np.float32, np.float64), SIZES, (True, False)))
+    for dtype, shape, at_end in cases:
+        x, residual, weight, bias, out = (
+            guarded(rng.normal(size=size).astype(dtype), at_end, range(len(size)))
+            for size in (shape, shape, shape[1:], shape[1:], shape)
+        )
+        nn.add_layer_norm(x, residual, shape[1], weight, bias, out=out)
+        want = reference.add_layer_norm(x, residual, shape[1], weight, bias)
+        np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-4)
+        for approximate in ("none", "tanh"):
+            nn.gelu(x, approximate, bias=bias, out=out)
+            want = reference.gelu(x, approximate, bias=bias)
+            np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
+    print(len(cases))
+
+
+if __name__ == "__main__":
+    main()
