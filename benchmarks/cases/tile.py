@@ -30,8 +30,11 @@ def multiply_batch(out, matrices, panel, passes):
         for first in range(0, count * rows, TILE_ROWS):
             result = advance(pointer(out), first * panel.shape[1])
             matrix = advance(pointer(matrices), first * depth)
+            width = panel.shape[1]
             # The second argument holds maxima for `multiply_peak`; `multiply` does not look at it.
-            tile.multiply(result, result, matrix, pointer(panel), depth, 1, TILE_ROWS, depth, TILE_ROWS, TILE_VECTORS)
+            tile.multiply(
+                result, result, matrix, pointer(panel), width, depth, 1, TILE_ROWS, depth, TILE_ROWS, TILE_VECTORS
+            )
 
 
 @dataclass(frozen=True)

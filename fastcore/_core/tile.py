@@ -1,8 +1,8 @@
 """Register-blocked matrix microkernels, emitted as LLVM IR for the host's vector width.
 
-Operands. A *panel* is a row-major block whose rows are ``vectors * lanes`` elements wide and lie one after the other:
-the lanes carry independent columns (attention: the queries of a tile). The other factor is read one element at a
-time and broadcast, straight from the caller's memory, with any row and depth stride: nothing is packed.
+Operands. A *panel* is a row-major block whose lanes carry independent columns (attention: the queries of a tile); rows
+are ``width`` elements apart, of which a product takes the first ``vectors * lanes``. The other factor is read one
+element at a time and broadcast, straight from the caller's memory, with any row and depth stride: nothing is packed.
 
     panel_out[r, :] (+)= sum_k  matrix[r, k] * panel_in[k, :]        r < ROWS, k < depth
 
@@ -25,6 +25,7 @@ from fastcore._core.simd.types import Vector, as_vector, call, splat, suffix, ve
 # Wide panels keep 16 accumulators, 4 panel vectors and a broadcast in registers; hosts with 16 registers take 4 x 2.
 TILE_ROWS = 4
 TILE_VECTORS = 4 if simd.NUM_REGISTERS >= 32 else 2
+HALF_VECTORS = TILE_VECTORS // 2
 # Narrow panels (few queries): 8 rows x 1 vector still hide the latency of the FMA.
 NARROW_ROWS = 8
 
@@ -83,10 +84,9 @@ class _Emitter:
         return offsets
 
 
-def _emit_depth_loop(emit, accumulators, matrix, offsets, depth_stride, panel, vectors, depth, unroll):
+def _emit_depth_loop(emit, accumulators, matrix, offsets, depth_stride, panel, width, vectors, depth, unroll):
     """Emit ``for k < depth: accumulators += matrix[:, k] * panel[k]``; return the accumulators after it."""
     builder = emit.builder
-    width = vectors * emit.lanes
     state = [emit.int64(0), matrix, panel, *accumulators]
     for step in sorted({unroll, 1}, reverse=True):
         before = builder.block
@@ -107,7 +107,7 @@ def _emit_depth_loop(emit, accumulators, matrix, offsets, depth_stride, panel, v
                 for v in range(vectors):
                     sums[row * vectors + v] = emit_fma(builder, factor, columns[v], sums[row * vectors + v])
             matrix_at = builder.gep(matrix_at, [depth_stride])
-            panel_at = builder.gep(panel_at, [emit.int64(width)])
+            panel_at = builder.gep(panel_at, [width])
         for phi, first, following in zip(phis, state, [reached, matrix_at, panel_at, *sums], strict=True):
             phi.add_incoming(first, before)
             phi.add_incoming(following, builder.block)
@@ -131,17 +131,17 @@ def _int64s(context, builder, signature, arguments, first, end=None):
 def _emit_product(context, builder, signature, arguments, *, accumulate, with_peak):
     """Body of `multiply`, `multiply_add` and `multiply_peak`."""
     out, peak, matrix, panel = arguments[:4]
-    row_stride, depth_stride, valid_rows, depth = _int64s(context, builder, signature, arguments, 4, 8)
-    rows, vectors = (_literal(kind) for kind in signature.args[8:10])
+    width, row_stride, depth_stride, valid_rows, depth = _int64s(context, builder, signature, arguments, 4, 9)
+    rows, vectors = (_literal(kind) for kind in signature.args[9:])
     emit = _Emitter(builder, signature.args[0])
-    width = vectors * emit.lanes
-    places = [emit.int64(row * width + v * emit.lanes) for row in range(rows) for v in range(vectors)]
+    starts = [builder.mul(emit.int64(row), width) for row in range(rows)]
+    places = [builder.add(start, emit.int64(v * emit.lanes)) for start in starts for v in range(vectors)]
     if accumulate:
         accumulators = [emit.load(out, place) for place in places]
     else:
         accumulators = [ir.Constant(emit.vector, None)] * len(places)
     offsets = emit.clamped_row_offsets(rows, valid_rows, row_stride)
-    sums = _emit_depth_loop(emit, accumulators, matrix, offsets, depth_stride, panel, vectors, depth, unroll=2)
+    sums = _emit_depth_loop(emit, accumulators, matrix, offsets, depth_stride, panel, width, vectors, depth, unroll=2)
     for place, total in zip(places, sums, strict=True):
         emit.store(total, out, place)
     if with_peak:
@@ -154,14 +154,14 @@ def _emit_product(context, builder, signature, arguments, *, accumulate, with_pe
 
 
 def _product_intrinsic(name, summary, *, accumulate, with_peak):
-    def typed(typingctx, out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    def typed(typingctx, out, peak, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors):
         if _literal(rows) is None or _literal(vectors) is None:
             return None
 
         def lower(context, builder, signature, arguments):
             return _emit_product(context, builder, signature, arguments, accumulate=accumulate, with_peak=with_peak)
 
-        kinds = (out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+        kinds = (out, peak, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors)
         return types.void(*kinds), lower
 
     typed.__name__ = typed.__qualname__ = name
@@ -243,7 +243,7 @@ else:
 
     _summary = """Product of a matrix and a panel into a panel of ``rows`` rows; see the module's docstring.
 
-        (out, peak, matrix, panel: pointers; row_stride, depth_stride, valid_rows, depth; rows, vectors: literals)
+        (out, peak, matrix, panel: pointers; width, row_stride, depth_stride, valid_rows, depth; literals rows, vectors)
         Rows at or past ``valid_rows`` repeat the last valid row of the matrix. {}
         """
     _literal_intrinsic = intrinsic(prefer_literal=True)

@@ -19,31 +19,33 @@ def _rows(pointer, stride, rows, columns):
     return np.stack([advance(pointer, row * stride).elements(columns).copy() for row in range(rows)])
 
 
-def _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
-    width = vectors * lanes_of(panel)
+def _product(out, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    columns = vectors * lanes_of(panel)
     starts = [advance(matrix, min(row, valid_rows - 1) * row_stride) for row in range(rows)]
     factors = [[advance(start, k * depth_stride).elements(1)[0] for k in range(depth)] for start in starts]
+    terms = _rows(panel, width, depth, columns) if depth else np.zeros((0, columns), panel.dtype)
     with np.errstate(all="ignore"):
-        product = np.array(factors, panel.dtype).reshape(rows, depth) @ panel.elements(depth * width).reshape(
-            depth, width
-        )
-    return product, out.elements(rows * width).reshape(rows, width)
+        product = np.array(factors, panel.dtype).reshape(rows, depth) @ terms
+    return product, [advance(out, row * width).elements(columns) for row in range(rows)]
 
 
-def multiply(out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
-    product, target = _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
-    target[...] = product
+def multiply(out, peak, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    product, target = _product(out, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+    for row, sums in zip(target, product, strict=True):
+        row[...] = sums
 
 
-def multiply_add(out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
-    product, target = _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+def multiply_add(out, peak, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    product, target = _product(out, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors)
     with np.errstate(all="ignore"):
-        target += product
+        for row, sums in zip(target, product, strict=True):
+            row += sums
 
 
-def multiply_peak(out, peak, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors):
-    product, target = _product(out, matrix, panel, row_stride, depth_stride, valid_rows, depth, rows, vectors)
-    target[...] = product
+def multiply_peak(out, peak, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors):
+    product, target = _product(out, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors)
+    for row, sums in zip(target, product, strict=True):
+        row[...] = sums
     highest = peak.elements(product.shape[1])
     for row in product:
         highest[...] = np.where(row > highest, row, highest)

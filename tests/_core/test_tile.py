@@ -27,13 +27,13 @@ def run_products(matrix, panel, out, added, peaked, peak, row_stride, depth_stri
     a, b = simd.pointer(matrix), simd.pointer(panel)
     o, s, p, m = simd.pointer(out), simd.pointer(added), simd.pointer(peaked), simd.pointer(peak)
     if wide:
-        multiply(o, o, a, b, row_stride, depth_stride, valid_rows, depth, TILE_ROWS, TILE_VECTORS)
-        multiply_add(s, s, a, b, row_stride, depth_stride, valid_rows, depth, TILE_ROWS, TILE_VECTORS)
-        multiply_peak(p, m, a, b, row_stride, depth_stride, valid_rows, depth, TILE_ROWS, TILE_VECTORS)
+        multiply(o, o, a, b, panel.shape[1], row_stride, depth_stride, valid_rows, depth, TILE_ROWS, TILE_VECTORS)
+        multiply_add(s, s, a, b, panel.shape[1], row_stride, depth_stride, valid_rows, depth, TILE_ROWS, TILE_VECTORS)
+        multiply_peak(p, m, a, b, panel.shape[1], row_stride, depth_stride, valid_rows, depth, TILE_ROWS, TILE_VECTORS)
     else:
-        multiply(o, o, a, b, row_stride, depth_stride, valid_rows, depth, NARROW_ROWS, 1)
-        multiply_add(s, s, a, b, row_stride, depth_stride, valid_rows, depth, NARROW_ROWS, 1)
-        multiply_peak(p, m, a, b, row_stride, depth_stride, valid_rows, depth, NARROW_ROWS, 1)
+        multiply(o, o, a, b, panel.shape[1], row_stride, depth_stride, valid_rows, depth, NARROW_ROWS, 1)
+        multiply_add(s, s, a, b, panel.shape[1], row_stride, depth_stride, valid_rows, depth, NARROW_ROWS, 1)
+        multiply_peak(p, m, a, b, panel.shape[1], row_stride, depth_stride, valid_rows, depth, NARROW_ROWS, 1)
 
 
 @kernel

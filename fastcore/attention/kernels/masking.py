@@ -8,7 +8,7 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
-from fastcore.attention.kernels.panels import pack_rows
+from fastcore.attention.kernels.panels import pack_rows, used_keys
 from fastcore.attention.kernels.views import Rows
 
 # Keys a block: a panel of weights (64 x 64 float32, 16 KiB) stays in the first-level cache. A multiple of 4: dropout
@@ -41,32 +41,25 @@ def add_mask_panel(scores, mask, vectors):
 
 
 @kernel
-def bound_scores(scores, keys, width, lowest, highest):
-    """-inf where key ``j`` of the block lies outside ``[lowest + lane, highest + lane]``."""
+def bound_scores(scores, keys, peak, width, lowest, diagonal):
+    """-inf where key ``j`` lies outside ``[lowest + lane, diagonal + lane]``; ``peak`` <- the columns' maxima.
+
+    Keys that the products do not use for a vector of queries are passed over.
+    """
     lanes = lanes_of(scores)
     low = min(max(lowest, -_FAR), _FAR)
-    high = min(max(highest, -_FAR), _FAR)
+    high = min(max(diagonal, -_FAR), _FAR)
     outside = filled(scores, -math.inf)
     for first in range(0, width, lanes):
         lane = simd.convert(simd.iota_i64(lanes), simd.i32)
         lane_low = lane + (low + first)
         lane_high = lane + (high + first)
+        highest = outside
         at = simd.advance(scores, first)
-        for j in range(keys):
-            inside = (lane_low <= j) & (lane_high >= j)
-            simd.store(at, simd.select(inside, simd.load(at, lanes), outside))
-            at = simd.advance(at, width)
-
-
-@kernel
-def find_peak(scores, keys, peak, width):
-    """Column maxima of a masked panel."""
-    lanes = lanes_of(scores)
-    for first in range(0, width, lanes):
-        highest = filled(scores, -math.inf)
-        at = simd.advance(scores, first)
-        for _ in range(keys):
-            highest = simd.maximum(simd.load(at, lanes), highest)
+        for j in range(used_keys(diagonal, keys, width, first, lanes)):
+            score = simd.select((lane_low <= j) & (lane_high >= j), simd.load(at, lanes), outside)
+            simd.store(at, score)
+            highest = simd.maximum(score, highest)
             at = simd.advance(at, width)
         simd.store(simd.advance(peak, first), highest)
 

@@ -19,7 +19,6 @@ from fastcore.attention.kernels.masking import (
     bound_scores,
     cap_scores,
     expand_mask,
-    find_peak,
 )
 from fastcore.attention.kernels.panels import (
     add_values,
@@ -48,8 +47,8 @@ def start_tile(queries, size, value_size, scores, scratch):
 
 
 @kernel
-def mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch):
-    """Cap and mask the raw scores of a block; -inf where a key does not take part."""
+def mask_block(first_key, count, rows, diagonal, bounds, scores, mask, scratch):
+    """Cap and mask the raw scores of a block, -inf where a key does not take part, and find their peak."""
     width = scratch.width
     vectors = count * (width // lanes_of(scratch.weights))
     if scores.softcap > 0:
@@ -57,10 +56,8 @@ def mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch):
     if mask.kind != NO_MASK:
         expand_mask(mask, first_key, rows, count, scratch.mask, scratch.mask_rows, width)
         add_mask_panel(scratch.weights, scratch.mask, vectors)
-    if bounded:
-        position = bounds.first_position - first_key
-        bound_scores(scratch.weights, count, width, position - bounds.left, position + bounds.right)
-    find_peak(scratch.weights, count, scratch.peak, width)
+    lowest = bounds.first_position - bounds.left - first_key
+    bound_scores(scratch.weights, count, scratch.peak, width, lowest, diagonal)
 
 
 @kernel
@@ -68,21 +65,22 @@ def attend_block(first_key, keys, values, size, value_size, rows, bounded, bound
     """One block of keys: scores, masks, weights, and the weighted values added to the accumulated ones."""
     width = scratch.width
     count = keys.length
+    diagonal = bounds.first_position + bounds.right - first_key
     fill_panel(scratch.peak, width // lanes_of(scratch.peak), -math.inf)
-    score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width)
+    score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width, diagonal)
     guarded = False
     if bounded or scores.softcap > 0 or mask.kind != NO_MASK:
-        mask_block(first_key, count, rows, bounded, bounds, scores, mask, scratch)
+        mask_block(first_key, count, rows, diagonal, bounds, scores, mask, scratch)
         # Weight 0 times a NaN would be NaN: values behind a mask are looked at, 2 % of the work of the block.
         guarded = not all_finite(values, value_size)
     raise_reference(scratch.peak, scratch.reference, scratch.total, scratch.accumulated, value_size, width, scores.unit)
-    exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit)
+    exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit, diagonal)
     if dropout.threshold > 0:
         drop_weights(scratch.weights, count, width, first_key, dropout)
     if guarded:
-        add_values_where_kept(values, value_size, scratch.weights, scratch.accumulated, width)
+        add_values_where_kept(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
     else:
-        add_values(values, value_size, scratch.weights, scratch.accumulated, width)
+        add_values(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
 
 
 @kernel

@@ -9,6 +9,7 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
+from fastcore.attention.kernels.panels import used_keys
 
 LOG2_E = 1.0 / math.log(2.0)
 LN_2 = math.log(2.0)
@@ -50,21 +51,25 @@ def raise_reference(peak, reference, total, accumulated, rows, width, unit):
 
 
 @kernel
-def exponentiate(scores, keys, reference, total, width, unit):
-    """scores <- 2^((scores - reference) * unit) in place; ``total`` gains the sums over the keys."""
+def exponentiate(scores, keys, reference, total, width, unit, diagonal):
+    """scores <- 2^((scores - reference) * unit) in place; ``total`` gains the sums over the keys.
+
+    Per vector of queries only the keys that the products use.
+    """
     lanes = lanes_of(scores)
     for first in range(0, width, lanes):
         highest = simd.load(simd.advance(reference, first), lanes)
         block_sum = filled(scores, 0.0)
+        used = used_keys(diagonal, keys, width, first, lanes)
         at = simd.advance(scores, first)
         if unit == 1:
-            for _ in range(keys):
+            for _ in range(used):
                 weight = simd.softmax_exp2(simd.load(at, lanes) - highest)
                 simd.store(at, weight)
                 block_sum = block_sum + weight
                 at = simd.advance(at, width)
         else:
-            for _ in range(keys):
+            for _ in range(used):
                 weight = simd.softmax_exp2((simd.load(at, lanes) - highest) * unit)
                 simd.store(at, weight)
                 block_sum = block_sum + weight
