@@ -54,7 +54,7 @@ def cases() -> list[Case]:
     batch, heads, length, size = SHAPE
     return [
         Case(
-            name=f"start/f32/B{batch}-H{heads}-L{length}-D{size}",
+            name=f"cold_start/f32/B{batch}-H{heads}-L{length}-D{size}",
             group="start of the process",
             sizes={"B": batch, "H": heads, "L": length, "D": size},
             dtype="float32",
