@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fastcore._cli.system import processor_name
+
 # OpenBLAS reads these once, when NumPy loads it. Containers set them for reproducibility; they make sgemm pick a slower
 # kernel or block size, which would flatter us.
 OPENBLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -53,16 +55,6 @@ def thread_count() -> int:
     return os.cpu_count() or 1
 
 
-def processor() -> str:
-    """Name of the processor, as the system tells it."""
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
 def versions() -> dict[str, str]:
     """Installed versions of ours and of every side."""
     found = {}
@@ -88,7 +80,7 @@ def report(removed: list[str]) -> dict:
     import llvmlite.binding as llvm
 
     return {
-        "processor": processor(),
+        "processor": processor_name(),
         "compiled_for": llvm.get_host_cpu_name(),
         "cores": os.cpu_count(),
         "threads": thread_count(),
