@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 # One module for each domain of the package; each has a function `cases() -> list[Case]`.
-DOMAINS = ("attention", "multi_head", "tile", "cold_start", "sentence_embeddings")
+DOMAINS = ("attention", "multi_head", "tile", "cold_start", "nn", "sentence_embeddings")
 
 OURS = "fastcore"
 NUMPY = "numpy"
