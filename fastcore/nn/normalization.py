@@ -1,5 +1,6 @@
 """Layer normalisation, alone and fused with the residual sum before it."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def _normalize(
 
     result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)
     if input.size:
-        size = int(np.prod(axes))
+        size = math.prod(axes)
         scale = _flat(vectors.get("weight"), np.ones, size, computing)
         shift = _flat(vectors.get("bias"), np.zeros, size, computing)
         rows = [as_rows(x, size, computing) for x in arrays.values()]

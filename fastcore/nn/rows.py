@@ -20,8 +20,11 @@ def target_rows(out: np.ndarray, inputs: Sequence[np.ndarray], others: Sequence[
     """
     rows = out.reshape(inputs[0].shape)
     usable = out.dtype == inputs[0].dtype and np.may_share_memory(rows, out) and validate.is_readable_in_place(rows)
-    others = [*others, *(x for x in inputs if not is_same_memory(rows, x))]
-    return rows if usable and not validate.shares_memory(out, others) else np.empty(rows.shape, inputs[0].dtype)
+    # First by the ends of the arrays alone, 0.2 us each.
+    if usable and any(np.may_share_memory(rows, x) for x in (*inputs, *others)):
+        others = [*others, *(x for x in inputs if not is_same_memory(rows, x))]
+        usable = not validate.shares_memory(rows, others)
+    return rows if usable else np.empty(rows.shape, inputs[0].dtype)
 
 
 def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:

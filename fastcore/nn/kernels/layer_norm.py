@@ -12,8 +12,8 @@ from fastcore._core.work import SharedWork, call_by_address, next_item
 
 # Elements an item should have, so that taking it (30 ns) is nothing.
 ITEM_ELEMENTS = 4096
-# Serial nanoseconds per byte of a row, for the choice between serial and parallel: 0.15 ns a float32 from cache.
-NS_PER_BYTE = 0.04
+# Serial nanoseconds per byte of a row, for the choice between serial and parallel: 0.28 ns a float32 from cache.
+NS_PER_BYTE = 0.07
 # Vectors summed side by side: one after the other, each addition would wait four cycles for the last.
 UNROLL = 4
 
