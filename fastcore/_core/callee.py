@@ -45,12 +45,18 @@ class CalleeLowering(NativeLowering):
         state.library.enable_object_caching()
         state.flags.no_cpython_wrapper = True
         state.flags.no_cfunc_wrapper = True
-        # An attribute of the instance hides the method that would emit machine code; the compiler lock is held.
-        state.targetctx.get_executable = lambda library, fndesc, env: _NotExecutable()
+        # An attribute of the instance hides the method that would emit machine code, under the compiler lock. What was
+        # there comes back, since lowering may compile further functions.
+        attributes = vars(state.targetctx)
+        hidden = attributes.get("get_executable")
+        attributes["get_executable"] = lambda library, fndesc, env: _NotExecutable()
         try:
             return bool(super().run_pass(state))
         finally:
-            del state.targetctx.get_executable
+            if hidden is None:
+                del attributes["get_executable"]
+            else:
+                attributes["get_executable"] = hidden
 
 
 class CalleeCompiler(CompilerBase):

@@ -26,8 +26,9 @@ COUNTER = types.Array(types.int64, 1, "C")
 ALONE = np.zeros(0, np.int64)
 
 
-def _call_in_python(address: Any, arguments: tuple[Any, ...]) -> None:
+def _call_in_python(address: Any, arguments: tuple[Any, ...]) -> bool:
     address(*arguments)
+    return True
 
 
 def _call_typing(typingctx: Any, address: Any, arguments: Any) -> tuple[Any, Callable[..., Any]]:
@@ -35,18 +36,19 @@ def _call_typing(typingctx: Any, address: Any, arguments: Any) -> tuple[Any, Cal
         kinds = signature.args[1].types
         function_type = context.call_conv.get_function_type(types.none, kinds)
         function = builder.inttoptr(args[0], function_type.as_pointer())
-        # The status is dropped: kernels do not raise.
-        context.call_conv.call_function(builder, function, types.none, kinds, cgutils.unpack_tuple(builder, args[1]))
-        return context.get_dummy_value()
+        unpacked = cgutils.unpack_tuple(builder, args[1])
+        status, _ = context.call_conv.call_function(builder, function, types.none, kinds, unpacked)
+        return builder.zext(status.is_ok, context.get_value_type(types.boolean))
 
-    return types.void(types.int64, arguments), codegen
+    return types.boolean(types.int64, arguments), codegen
 
 
-def _call_by_address() -> Callable[[Any, tuple[Any, ...]], Any]:
+def _call_by_address() -> Callable[[Any, tuple[Any, ...]], bool]:
     if config.DISABLE_JIT:
         return _call_in_python
     _call_typing.__name__ = "call_by_address"
-    compiled: Callable[[Any, tuple[Any, ...]], Any] = intrinsic(_call_typing)
+    _call_typing.__doc__ = "Call a kernel by its address; whether it returned, rather than ran out of memory."
+    compiled: Callable[[Any, tuple[Any, ...]], bool] = intrinsic(_call_typing)
     return compiled
 
 
@@ -109,11 +111,17 @@ class SharedWork:
 
         The number of axes and the dtypes of the arrays must be the declared ones: `Direct`.
         """
-        workers = threads.begin(work_ns)
-        if workers == 1:
-            self.body.call(*arguments, ALONE)
-            return
-        try:
-            self._driver(self.body.address, workers, *arguments, np.zeros(1, np.int64))
+        workers = 1
+        try:  # from the claim on: an interrupt in between would keep the launch for ever
+            workers = threads.begin(work_ns)
+            if workers == 1:
+                self.body.call(*arguments, ALONE)
+                return
+            counter = np.zeros(1, np.int64)
+            self._driver(self.body.address, workers, *arguments, counter)
         finally:
-            threads.end()
+            if workers > 1:
+                threads.end()
+        if counter[0] == 0:
+            # The one thing that fails in a body is its scratch memory. Where one worker had some, it did everything.
+            raise MemoryError("no thread could allocate its scratch memory")

@@ -43,7 +43,8 @@ def scaled_dot_product_attention(
         in front are more batch. Batch axes of size 1 stretch. Read in place whatever the strides, e.g. (B, L, H, D)
         memory through a transpose or a slice of a cache, as long as the last axis is contiguous; else copied.
     attn_mask : broadcasts to (B, H, L, S), optional
-        bool: True = takes part. Float: added to the scores, -inf = does not take part. Read in place.
+        bool: True = takes part. Float: added to the scores, -inf = does not take part. Read in place; only with several
+        batch axes is what it stores copied for those it is stretched along.
     dropout_p : float in [0, 1]
         Share of the weights set to zero, the others scaled by 1 / (1 - dropout_p). Applied whenever it is not 0.
     is_causal : bool
@@ -58,7 +59,7 @@ def scaled_dot_product_attention(
     softcap : float, optional
         Scores become softcap * tanh(score / softcap), after `scale` and before the mask.
     query_offset : int or (B,) ints
-        Query i of sequence b has position query_offset[b] + i.
+        Query i of sequence b has position query_offset[b] + i. Several batch axes count as one, flattened.
     key_lengths : (B,) ints, optional
         Keys at or beyond key_lengths[b] do not exist. Lengths beyond S count as S.
     return_lse : bool
@@ -137,7 +138,7 @@ def _attend(
             lse[...] = -np.inf
     elif target.size and (dropout_p < 1.0 or lse is not None):
         if mask is not None:
-            mask = mask.reshape(batch, heads, *mask.shape[-2:])
+            mask = _four_mask_axes(mask, batch, heads)
         flash_forward(
             _four_axes(query, layout, heads, computing),
             _four_axes(key, layout, layout.groups, computing),
@@ -194,6 +195,19 @@ def _four_axes(x: np.ndarray, layout: _Layout, heads: int, dtype: np.dtype) -> n
     if x.shape != stretched:
         x = np.broadcast_to(x, stretched)
     return x if x.ndim == 4 and layout.has_heads else x.reshape(layout.batch, heads, *x.shape[-2:])
+
+
+def _four_mask_axes(mask: np.ndarray, batch: int, heads: int) -> np.ndarray:
+    """A mask broadcast to (..., [H,] L, S) as (B, H, L, S).
+
+    Only the axes in front are copied, where no stride can join them: stretched heads, queries and keys stay a view.
+    """
+    if mask.ndim <= 4:
+        return mask.reshape(batch, heads, *mask.shape[-2:])
+    stored = tuple(slice(None) if stride else slice(1) for stride in mask.strides[-3:])
+    compact = mask[(..., *stored)]
+    joined = compact.reshape(batch, *compact.shape[-3:])
+    return np.broadcast_to(joined, (batch, *mask.shape[-3:]))
 
 
 def _writable_in_place(out: np.ndarray, inputs: tuple[np.ndarray | None, ...]) -> bool:

@@ -12,7 +12,7 @@ from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import ALONE, COUNTER, Direct, SharedWork, call_by_address, next_item
 from fastcore.attention.kernels.masking import BLOCK_KEYS, BOOL_MASK, FLOAT_MASK, NO_MASK
 from fastcore.attention.kernels.query_tile import attend_tile
-from fastcore.attention.kernels.softmax import LOG2_E
+from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, LOWEST_F64
 from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores, Scratch
 
 # Serial nanoseconds of a multiplication and addition, for the choice between serial and parallel: 100 GFLOP/s, 50 in
@@ -86,9 +86,9 @@ def tile_rows(tile, lanes, wide_tiles):
 @kernel
 def scratch_elements(size, value_size, masked, width, itemsize):
     """Elements of the buffer that `carve_scratch` divides."""
-    rows = size + (value_size + NARROW_ROWS) + (BLOCK_KEYS + NARROW_ROWS) + 3
+    rows = size + (value_size + NARROW_ROWS) + (BLOCK_KEYS + NARROW_ROWS) + 3 + BLOCK_KEYS
     if masked:
-        rows += 2 * BLOCK_KEYS
+        rows += BLOCK_KEYS
     return rows * width + 64 // itemsize
 
 
@@ -133,7 +133,8 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
     widest = lanes * TILE_VECTORS if wide_tiles > 0 else lanes
     masked = options[MASK_KIND] != NO_MASK
     buffer = np.empty(scratch_elements(size, value_size, masked, widest, query.itemsize), query.dtype)
-    scores = Scores(scale, softcap, LOG2_E if options[MASK_KIND] == FLOAT_MASK else 1.0)
+    lowest = LOWEST_F32 if query.itemsize == 4 else LOWEST_F64
+    scores = Scores(scale, softcap, LOG2_E if options[MASK_KIND] == FLOAT_MASK else 1.0, lowest)
     item = next_item(counter, -1)
     while item < batches * heads * tiles:
         first_row, width = tile_rows(tiles - 1 - item % tiles, lanes, wide_tiles)
@@ -224,8 +225,7 @@ def attend_small(body, query, key, value, out, options, alone):
         return False
     if not (is_plain(query) and is_plain(key) and is_plain(value)):
         return False
-    call_by_address(body, (query, key, value, out, options, 1.0 / math.sqrt(size), 0.0, 0.0, alone))
-    return True
+    return call_by_address(body, (query, key, value, out, options, 1.0 / math.sqrt(size), 0.0, 0.0, alone))
 
 
 _SMALL = Direct(attend_small, types.boolean(types.int64, *_argument_types(types.float32)[:5], COUNTER))
@@ -263,6 +263,7 @@ def flash_forward(
     contiguous. Masks (B, H, L, S) or None; query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where
     open; softcap 0 for none; 0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
     """
+    # The addresses in here are good as long as the caller's arrays, which this frame refers to until the end.
     options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
     itemsize = query.itemsize
     fmas = query.size * key.shape[2] + out.size * key.shape[2]

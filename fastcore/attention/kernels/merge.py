@@ -2,17 +2,19 @@
 
 import math
 
-import numpy as np
 from numba import prange, types
 
-from fastcore._core import simd, threads
+from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
+from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.attention.kernels.forward import row_pointer
 
 # Serial cost of a row (two exp, a log) and of one of its elements (three streams through memory), for the choice
 # between serial and parallel.
 ROW_NS, ELEMENT_NS = 30.0, 0.5
+# Elements an item should have, 2 us, so that taking it (30 ns) is nothing; a row costs as much as ROW_ELEMENTS more.
+ITEM_ELEMENTS, ROW_ELEMENTS = 4096, 60
 
 
 @kernel
@@ -51,43 +53,33 @@ def merge_rows(out_a, lse_a, out_b, lse_b, out, lse, first, last):
         blend_row(row_pointer(out, batch, head, i), a, weight_a, b, weight_b, size)
 
 
-def merge_serial(out_a, lse_a, out_b, lse_b, out, lse):
-    """All rows in this thread."""
-    merge_rows(out_a, lse_a, out_b, lse_b, out, lse, 0, lse.size)
-
-
-def merge_parallel(out_a, lse_a, out_b, lse_b, out, lse, workers):
-    """The same by ``workers`` threads, four equal slices each: rows cost the same, so slices need no counter."""
+def merge_items(out_a, lse_a, out_b, lse_b, out, lse, counter):
+    """Take blocks of rows until none is left."""
     rows = lse.size
-    slices = 4 * workers
-    for s in prange(slices):
-        merge_rows(out_a, lse_a, out_b, lse_b, out, lse, s * rows // slices, (s + 1) * rows // slices)
+    per_item = 1 + ITEM_ELEMENTS // (out.shape[3] + ROW_ELEMENTS)
+    item = next_item(counter, -1)
+    while item * per_item < rows:
+        merge_rows(out_a, lse_a, out_b, lse_b, out, lse, item * per_item, min((item + 1) * per_item, rows))
+        item = next_item(counter, item)
 
 
-def _signature(dtype, *more):
+def merge_parallel(body, workers, out_a, lse_a, out_b, lse_b, out, lse, counter):
+    """`merge_items` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (out_a, lse_a, out_b, lse_b, out, lse, counter))
+
+
+def _argument_types(dtype):
     read = types.Array(dtype, 4, "A", readonly=True)
     write = types.Array(dtype, 4, "A")
-    return types.void(read, read, read, read, write, write, *more)
+    return [read, read, read, read, write, write]
 
 
-_SERIAL = {
-    np.dtype("f4"): kernel(signature=_signature(types.float32))(merge_serial),
-    np.dtype("f8"): kernel(signature=_signature(types.float64))(merge_serial),
-}
-_PARALLEL = {
-    np.dtype("f4"): kernel(signature=_signature(types.float32, types.int64), parallel=True)(merge_parallel),
-    np.dtype("f8"): kernel(signature=_signature(types.float64, types.int64), parallel=True)(merge_parallel),
-}
+_MERGE_F32 = SharedWork(merge_items, merge_parallel, _argument_types(types.float32))
+_MERGE_F64 = SharedWork(merge_items, merge_parallel, _argument_types(types.float64))
 
 
 def merge_states(out_a, lse_a, out_b, lse_b, out, lse):
     """Merge validated states: out_a, out_b, out (B, H, L, Dv), last axis contiguous; lse_a, lse_b, lse (B, H, L, 1)."""
-    dtype = out.dtype
-    workers = threads.begin(lse.size * ROW_NS + out.size * ELEMENT_NS)
-    if workers == 1:
-        _SERIAL[dtype](out_a, lse_a, out_b, lse_b, out, lse)
-        return
-    try:
-        _PARALLEL[dtype](out_a, lse_a, out_b, lse_b, out, lse, workers)
-    finally:
-        threads.end()
+    work = _MERGE_F32 if out.itemsize == 4 else _MERGE_F64
+    work(lse.size * ROW_NS + out.size * ELEMENT_NS, out_a, lse_a, out_b, lse_b, out, lse)

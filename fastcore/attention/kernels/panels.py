@@ -4,6 +4,8 @@ Widths: a *wide* panel carries ``TILE_VECTORS`` vectors of queries, a *narrow* o
 that are left over or asked for.
 """
 
+import math
+
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import (
@@ -36,6 +38,14 @@ def scale_panel(panel, vectors, factor):
     for i in range(vectors):
         at = simd.advance(panel, i * lanes)
         simd.store(at, simd.load(at, lanes) * factor)
+
+
+@kernel
+def copy_panel(source, target, vectors):
+    """target <- source."""
+    lanes = lanes_of(source)
+    for i in range(vectors):
+        simd.store(simd.advance(target, i * lanes), simd.load(simd.advance(source, i * lanes), lanes))
 
 
 @kernel
@@ -158,15 +168,17 @@ def used_keys(diagonal, keys, width, first_lane, lanes):
 
 
 @kernel
-def add_values_where_kept(values, size, weights, accumulated, width, diagonal):
-    """The same, passing over keys of weight 0: a masked NaN or inf must not reach the output as 0 * NaN."""
+def add_values_where_kept(values, size, weights, scores, accumulated, width, diagonal):
+    """The same, passing over keys whose score is -inf: a masked NaN or inf must not reach the output as 0 * NaN."""
     lanes = lanes_of(weights)
     for d in range(size):
         for first in range(0, width, lanes):
             out = simd.advance(accumulated, d * width + first)
             total = simd.load(out, lanes)
             for j in range(used_keys(diagonal, values.length, width, first, lanes)):
-                weight = simd.load(simd.advance(weights, j * width + first), lanes)
+                place = j * width + first
+                weight = simd.load(simd.advance(weights, place), lanes)
+                masked = simd.load(simd.advance(scores, place), lanes) == -math.inf
                 value = simd.load_scalar(simd.advance(values.pointer, j * values.stride + d))
-                total = simd.select(weight == 0, total, simd.fma(weight, value, total))
+                total = simd.select(masked, total, simd.fma(weight, value, total))
             simd.store(out, total)

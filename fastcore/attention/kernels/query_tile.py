@@ -23,13 +23,14 @@ from fastcore.attention.kernels.masking import (
 from fastcore.attention.kernels.panels import (
     add_values,
     add_values_where_kept,
+    copy_panel,
     fill_panel,
     pack_rows,
     scale_panel,
     score_keys,
     write_rows,
 )
-from fastcore.attention.kernels.softmax import LOG2_E, LOWEST, exponentiate, normalise, raise_reference
+from fastcore.attention.kernels.softmax import LOG2_E, exponentiate, normalise, raise_reference
 from fastcore.attention.kernels.views import Rows
 
 
@@ -41,7 +42,7 @@ def start_tile(queries, size, value_size, scores, scratch):
     pack_rows(queries, size, scratch.queries, width)
     factor = scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
     scale_panel(scratch.queries, size * vectors, factor)
-    fill_panel(scratch.reference, vectors, LOWEST)
+    fill_panel(scratch.reference, vectors, scores.lowest)
     fill_panel(scratch.total, vectors, 0.0)
     fill_panel(scratch.accumulated, value_size * vectors, 0.0)
 
@@ -73,12 +74,14 @@ def attend_block(first_key, keys, values, size, value_size, rows, bounded, bound
         mask_block(first_key, count, rows, diagonal, bounds, scores, mask, scratch)
         # Weight 0 times a NaN would be NaN: values behind a mask are looked at, 2 % of the work of the block.
         guarded = not all_finite(values, value_size)
+        if guarded:
+            copy_panel(scratch.weights, scratch.mask, count * (width // lanes_of(scratch.weights)))
     raise_reference(scratch.peak, scratch.reference, scratch.total, scratch.accumulated, value_size, width, scores.unit)
     exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit, diagonal)
     if dropout.threshold > 0:
         drop_weights(scratch.weights, count, width, first_key, dropout)
     if guarded:
-        add_values_where_kept(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
+        add_values_where_kept(values, value_size, scratch.weights, scratch.mask, scratch.accumulated, width, diagonal)
     else:
         add_values(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
 

@@ -14,12 +14,12 @@ from fastcore.attention.kernels.panels import used_keys
 LOG2_E = 1.0 / math.log(2.0)
 LN_2 = math.log(2.0)
 
-# Where the reference maxima start: below every score, yet finite, so that -inf minus it is -inf and not NaN; equal to
-# the lowest additive mask, which then weighs its keys alike.
-LOWEST = -3.4028234663852886e38
+# Where the reference maxima start: the lowest finite number, so that -inf minus it is -inf and not NaN, and that scores
+# which all are the lowest additive mask weigh alike.
+LOWEST_F32, LOWEST_F64 = -3.4028234663852886e38, -1.7976931348623157e308
 
-# The reference maximum is raised only when a score exceeds it by 2^8 and more: weights up to 256 lose no precision in
-# floating point, and after the first blocks the rescaling of the accumulated output is hardly ever needed.
+# The reference maximum is raised only when a score exceeds it by a factor of 2^8 and more: weights up to 256 lose no
+# precision in floating point, and after the first blocks the accumulated output is hardly ever rescaled.
 REFERENCE_MARGIN = 8.0
 
 
@@ -32,7 +32,7 @@ def raise_reference(peak, reference, total, accumulated, rows, width, unit):
     lanes = lanes_of(peak)
     stale = False
     for first in range(0, width, lanes):
-        limit = simd.load(simd.advance(reference, first), lanes) + REFERENCE_MARGIN
+        limit = simd.load(simd.advance(reference, first), lanes) + REFERENCE_MARGIN / unit
         if simd.any_lane(simd.load(simd.advance(peak, first), lanes) > limit):
             stale = True
     if not stale:

@@ -39,11 +39,15 @@ class Dropout(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """How raw products become scores: ``scale`` and ``softcap`` (0: none); ``unit`` * score is a power of two."""
+    """How raw products become scores: ``scale``, ``softcap`` (0: none); weights are 2^(``unit`` * score).
+
+    ``lowest`` is the lowest finite number of the scores' type.
+    """
 
     scale: float
     softcap: float
     unit: float
+    lowest: float
 
 
 class Scratch(NamedTuple):
