@@ -11,7 +11,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # The first interpreter that can make an environment; another one: make PYTHON=/path/to/python test
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null \
 	&& echo $$python && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
@@ -19,7 +19,7 @@ BASE ?= HEAD~1
 HEAD ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-peers bench some-peers bench-compare readme clean
+.PHONY: help check format test test-peers bench bench-compare readme clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,6 +35,16 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 		$(PIP_INSTALL) -e '.[$*]' && exit 0; \
 		sleep 5; \
 	done; exit 1
+	@touch $@
+
+# Where one peer has no wheel for this machine, the others are installed one by one: the comparison goes on without it.
+# Remove the stamp to try again.
+$(VENV)/.installed-peers: pyproject.toml | $(BIN)/python
+	@$(PIP_INSTALL) -e '.[peers]' || \
+	$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["peers"], sep="\n")' | while read -r peer; do \
+		$(PIP_INSTALL) "$$peer" </dev/null || echo "Going on without $$peer, which could not be installed." >&2; \
+	done
 	@touch $@
 
 check: $(VENV)/.installed-test
@@ -55,16 +65,8 @@ test-peers: $(VENV)/.installed-test $(VENV)/.installed-peers
 		test $$status -ne 5 || echo "No test carries the marker peer: nothing was compared with any peer." >&2; \
 		exit $$status; }
 
-# Where one peer has no wheel for this machine, the others are installed one by one: the comparison goes on without it.
-bench: $(VENV)/.installed-bench
-	@$(MAKE) --no-print-directory $(VENV)/.installed-peers || $(MAKE) --no-print-directory some-peers
+bench: $(VENV)/.installed-bench $(VENV)/.installed-peers
 	$(BIN)/python -m fastcore bench --quick
-
-some-peers: $(VENV)/.installed-bench
-	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-		print(*project["optional-dependencies"]["peers"], sep="\n")' | while read -r peer; do \
-		$(PIP_INSTALL) "$$peer" </dev/null || echo "Going on without $$peer, which could not be installed." >&2; \
-	done
 
 bench-compare: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.asv_compare $(BASE) $(HEAD) $(if $(BENCH),--bench='$(BENCH)')

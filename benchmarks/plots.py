@@ -14,11 +14,12 @@ COLOURS = {
     OURS: "#000000",
     NUMPY: "#999999",
     "torch": "#D55E00",
+    "torch sdpa": "#E69F00",
     "onnxruntime": "#0072B2",
     "openvino": "#56B4E9",
     "jax": "#009E73",
 }
-OTHERS = ("#CC79A7", "#E69F00", "#F0E442")
+OTHERS = ("#CC79A7", "#F0E442")
 
 
 def colour(run: dict, side: str) -> str:
@@ -70,7 +71,7 @@ def roofline(run: dict) -> Figure:
     palette = mpl.colormaps["tab10"]
     shown = set()
     for case in run["cases"]:
-        if not is_timed(case, OURS) or not case["flops"]:
+        if not is_timed(case, OURS) or not case["ceiling"]:
             continue
         domain = "/".join(case["name"].split("/")[:2])
         seconds = case["sides"][OURS]["seconds"]

@@ -5,6 +5,7 @@ RESULTS is a `results.json` or the folder that holds one. The text between the t
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from benchmarks.environment import ROOT
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 PICTURE = Path("docs/benchmark.png")
+# A run of more cases than that shows these alone in table and picture; losses and failures are listed from all.
+MOST_ROWS = 16
+IMPORTANT = re.compile(
+    r"attention/prefill/f32/B1-H8-L(512|2048)-D(64|128)(/causal)?$|attention/encoder/|sentence_embeddings/f32/N256$"
+)
 
 
 def load(source: Path) -> dict:
@@ -26,27 +32,37 @@ def load(source: Path) -> dict:
     return run
 
 
+def shown(run: dict) -> list[str]:
+    """The cases of table and picture."""
+    names = [case["name"] for case in run["cases"]]
+    return names if len(names) <= MOST_ROWS else [name for name in names if IMPORTANT.match(name)] or names
+
+
 def block(run: dict) -> str:
-    """Markers, picture, table, losses and machine."""
+    """Markers, picture, table, losses, what was not compared, and the machine."""
+    lost, wrong, absent = report.losses(run), report.failures(run), report.missing(run)
     lines = [
         BEGIN,
         "<!-- Written by `make readme RESULTS=<results file>`; do not edit by hand. -->",
         "",
         f"![How many times longer other libraries take than fastcore]({PICTURE.as_posix()})",
         "",
-        "Medians; how many times longer than fastcore: ratio of medians (quartiles of the ratios in each round).",
+        f"{report.CAPTION}.",
         "",
-        *report.table(run),
+        *report.table(run, shown(run), brief=True),
         "",
-        "**Losses.** " + ("None in this run." if not report.losses(run) else "Where another side was faster:"),
-        "",
-        *(f"- {line}" for line in report.losses(run) + report.failures(run)),
-        "",
-        *(f"- {line}" for line in report.machine_lines(run)),
-        "",
+        *listed(f"**Losses** in the {len(run['cases'])} cases of this run", lost or ["none"]),
+        *listed("**Wrong or failed**", wrong),
+        *listed("**Not compared**", absent),
+        *listed("**Machine**", report.machine_lines(run)),
         END,
     ]
     return "\n".join(lines)
+
+
+def listed(heading: str, lines: list[str]) -> list[str]:
+    """A heading and its bullets; nothing where there are none."""
+    return [f"{heading}:", "", *(f"- {line}" for line in lines), ""] if lines else []
 
 
 def replaced(text: str, new: str) -> str:
@@ -64,7 +80,7 @@ def write(run: dict, root: Path = ROOT) -> None:
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), block(run)), encoding="utf-8")
     picture = root / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
-    against_peers = [case["name"] for case in run["cases"] if report.best_peer(case)]
+    against_peers = [case["name"] for case in run["cases"] if case["name"] in shown(run) and report.best_peer(case)]
     plots.speedup(run, against_peers or None).savefig(picture, dpi=100)
 
 

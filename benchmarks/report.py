@@ -2,8 +2,8 @@
 
 A run is one dictionary (`results.json`):
 
-    {"created", "mode", "machine": {...}, "ceilings": {key: per second}, "peers": [...], "cases": [
-        {"name", "group", "sizes", "dtype", "flops", "bytes", "ceiling": key, "fraction": of the ceiling or None,
+    {"created", "mode", "machine": {...}, "ceilings": {key: per second}, "peers": [...], "skipped": [names], "cases": [
+        {"name", "group", "sizes", "dtype", "flops", "bytes", "ceiling": key or None, "fraction": of it or None,
          "sides": {side: {"seconds", "low", "high", "rounds", "calls", "setup", "error", "ratio": [median, low, high]}
                          or {"missing": reason} or {"failed": reason}}}]}
 
@@ -20,10 +20,13 @@ TITLES = {
     OURS: "fastcore",
     NUMPY: "NumPy",
     "torch": "PyTorch",
+    "torch sdpa": "PyTorch SDPA",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "jax": "JAX",
 }
+CAPTION = "Medians; how many times longer than fastcore: ratio of medians"
+FEW_ROUNDS = 5  # a median of fewer rounds is marked with their number
 
 
 def title(side: str) -> str:
@@ -68,13 +71,17 @@ def spread(ratio: list[float]) -> str:
     return f"{times(median)} ({times(low)[:-1]}–{times(high)[:-1]})"
 
 
-def cell(case: dict, side: str, separator: str = " ") -> str:
-    """Time of a side and how many times longer it takes than ours."""
+def cell(case: dict, side: str, separator: str = " ", brief: bool = False) -> str:
+    """Time of a side and how many times longer it takes than ours; `brief` leaves the quartiles out."""
     entry = case["sides"].get(side, {})
     if "seconds" not in entry:
         return "failed" if "failed" in entry else "–"
     text = duration(entry["seconds"])
-    return text if side == OURS or "ratio" not in entry else f"{text}{separator}{spread(entry['ratio'])}"
+    if len(entry["rounds"]) < FEW_ROUNDS and not brief:
+        text += f" (n={len(entry['rounds'])})"
+    if side == OURS or "ratio" not in entry:
+        return text
+    return f"{text}{separator}{times(entry['ratio'][0]) if brief else spread(entry['ratio'])}"
 
 
 def fraction(case: dict) -> str:
@@ -91,8 +98,9 @@ def losses(run: dict) -> list[str]:
         for side in compared(case):
             ratio = case["sides"][side]["ratio"]
             if ratio[0] < 1.0:
+                verdict = "faster" if ratio[0] <= 0.99 else "equal within 1 %"
                 clear = "" if ratio[2] < 1.0 else ", within the spread"
-                found.append((ratio[0], f"{case['name']}: {title(side)} is faster, {spread(ratio)}{clear}"))
+                found.append((ratio[0], f"{case['name']}: {title(side)} is {verdict}, {spread(ratio)}{clear}"))
     return [text for _, text in sorted(found)]
 
 
@@ -107,13 +115,24 @@ def failures(run: dict) -> list[str]:
 
 
 def missing(run: dict) -> list[str]:
-    """Why peers did not take part, one line for each reason."""
+    """Why sides did not take part, one line for each reason, and the cases for which the time was too short."""
     reasons: dict[str, list[str]] = {}
     for case in run["cases"]:
         for side, entry in case["sides"].items():
             if "missing" in entry:
                 reasons.setdefault(f"{title(side)}: {entry['missing']}", []).append(case["name"])
-    return [f"{reason} ({len(names)} case{'s' * (len(names) > 1)})" for reason, names in reasons.items()]
+    lines = [f"{reason} ({len(names)} case{'s' * (len(names) > 1)})" for reason, names in reasons.items()]
+    return lines + [f"{name}: skipped, the time of a quick run was up" for name in run.get("skipped", [])]
+
+
+def setups(run: dict) -> list[str]:
+    """How each side was asked, one line for each way, with its cases."""
+    ways: dict[str, list[str]] = {}
+    for case in run["cases"]:
+        for side, entry in case["sides"].items():
+            if entry.get("setup"):
+                ways.setdefault(f"{title(side)}, {entry['setup']}", []).append(case["name"])
+    return [f"{way}: {', '.join(f'`{name}`' for name in ways[way])}" for way in sorted(ways)]
 
 
 def ceiling_lines(run: dict) -> list[str]:
@@ -130,9 +149,10 @@ def machine_lines(run: dict) -> list[str]:
     """Where and with what the run was made."""
     machine: dict[str, Any] = run["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    set_by_user = any(name.endswith("_NUM_THREADS") for name in machine["settings"])
+    threads = "thread counts as set in the environment" if set_by_user else f"{machine['threads']} threads for every side"
     lines = [
-        f"{machine['processor']} ({machine['compiled_for']}), {machine['cores']} cores;"
-        f" {machine['threads']} threads for every side",
+        f"{machine['processor']} ({machine['compiled_for']}), {machine['cores']} cores; {threads}",
         f"{machine['system']}, Python {machine['python']}, {versions}",
         f"Ceilings measured in the same run: {', '.join(ceiling_lines(run))}",
     ]
@@ -144,15 +164,18 @@ def machine_lines(run: dict) -> list[str]:
     return lines
 
 
-def table(run: dict, names: list[str] | None = None) -> list[str]:
-    """Markdown rows; `names` restricts and orders the cases."""
-    by_name = {case["name"]: case for case in run["cases"]}
+def table(run: dict, names: list[str] | None = None, brief: bool = False) -> list[str]:
+    """Markdown rows; `names` restricts and orders the cases, `brief` leaves out quartiles and sides without a time."""
+    by_name = {case["name"]: case for case in run["cases"] if names is None or case["name"] in names}
     others = [side for side in sides_of(run) if side != OURS]
+    if brief:
+        others = [side for side in others if any(is_timed(case, side) for case in by_name.values())]
     heads = ["case", title(OURS), *map(title, others), "of the ceiling"]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' + ' ---: |' * (len(heads) - 1)}"]
     for name in names or by_name:
         case = by_name[name]
-        cells = [f"`{name}`", cell(case, OURS), *(cell(case, side) for side in others), fraction(case)]
+        cells = [f"`{name}`", cell(case, OURS), *(cell(case, side, brief=brief) for side in others)]
+        cells.append(fraction(case))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -167,7 +190,7 @@ def markdown(run: dict, pictures: Iterable[str] = ()) -> str:
     text += [f"- {line}" for line in machine_lines(run)]
     text += [
         "",
-        "Medians; how many times longer than fastcore: ratio of medians (quartiles of the ratios in each round).",
+        f"{CAPTION} (quartiles of the ratios in each round). n: rounds, where fewer than {FEW_ROUNDS}.",
         "",
         *table(run),
         "",
@@ -178,4 +201,6 @@ def markdown(run: dict, pictures: Iterable[str] = ()) -> str:
         text += bullets("Wrong or failed", wrong, "")
     if absent := missing(run):
         text += bullets("Not compared", absent, "")
+    if ways := setups(run):
+        text += bullets("How each side was asked", ways, "")
     return "\n".join(text)

@@ -21,6 +21,20 @@ def test_only_the_block_between_the_markers_changes(run, tmp_path):
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == once
 
 
+def test_block_names_what_was_not_compared(run):
+    assert "**Not compared**:\n\n- JAX: jax is not installed (2 cases)" in readme.block(run)
+
+
+def test_long_run_shows_the_important_cases_and_lists_all_losses(run):
+    first = run["cases"][0]
+    important = "attention/prefill/f32/B1-H8-L512-D64/causal"
+    run["cases"] = [first | {"name": name} for name in [important, *(f"nn/f32/N{n}" for n in range(readme.MOST_ROWS))]]
+    assert readme.shown(run) == [important]
+    text = readme.block(run)
+    assert "| `nn/f32/N3` |" not in text
+    assert "- nn/f32/N3: PyTorch is faster" in text
+
+
 def test_missing_markers_are_reported(run):
     with pytest.raises(SystemExit, match="must have the lines"):
         readme.replaced("no markers", "new")

@@ -18,6 +18,30 @@ def test_losses_are_listed_worst_first_and_marked_where_unclear(run):
     ]
 
 
+def test_less_than_a_percent_is_called_equal(run):
+    run["cases"][1]["sides"]["torch"]["ratio"] = [0.997, 0.99, 0.999]
+    assert report.losses(run)[1].endswith("L2048: PyTorch is equal within 1 %, 1.00× (0.99–1.00)")
+
+
+def test_skipped_cases_and_setups_are_listed(run):
+    run["skipped"] = ["nn/gelu"]
+    assert report.missing(run)[-1] == "nn/gelu: skipped, the time of a quick run was up"
+    cases = "`attention/prefill/f32/L512`, `attention/prefill/f32/L2048`"
+    assert report.setups(run) == [f"PyTorch, BHLD: {cases}"]
+    assert f"- PyTorch, BHLD: {cases}" in report.markdown(run)
+
+
+def test_threads_are_stated_where_no_variable_sets_them(run):
+    run["machine"]["settings"] = {}
+    assert report.machine_lines(run)[0].endswith("; 2 threads for every side")
+
+
+def test_brief_table_has_no_quartiles_and_no_empty_columns(run):
+    head, _, first, *_ = report.table(run, brief=True)
+    assert head == "| case | fastcore | NumPy | PyTorch | of the ceiling |"
+    assert first.endswith("| 6 ms | 30 ms 5.00× | 4.8 ms 0.80× | 83 % FMA |")
+
+
 def test_failures_and_missing_peers_are_named(run):
     assert report.failures(run) == [
         "attention/prefill/f32/L2048: JAX: wrong result: error 1, tolerance 2e-05",
@@ -30,6 +54,7 @@ def test_table_has_a_row_for_each_case_and_a_column_for_each_side(run):
     head, _, first, second, third = report.table(run)
     assert head == "| case | fastcore | NumPy | PyTorch | JAX | of the ceiling |"
     assert first.endswith("| 6 ms | 30 ms 5.00× (4.50–5.50) | 4.8 ms 0.80× (0.75–0.90) | – | 83 % FMA |")
+    assert "| 500 ms (n=3) 5.30× (5.20–5.40) |" in second
     assert "| failed | 85 % FMA |" in second
     assert third.endswith("| failed | 500 ms | – | – | – |")
 
@@ -40,7 +65,7 @@ def test_best_peer_is_not_numpy(run):
 
 def test_markdown_shows_losses_machine_and_what_was_unset(run):
     text = report.markdown(run, ["speedup.png"])
-    for part in ("## Losses", "Test CPU", "2 threads for every side", "OPENBLAS_CORETYPE=Haswell", "torch 2.13.0"):
+    for part in ("## Losses", "Test CPU", "; thread counts as set in the environment", "OPENBLAS_CORETYPE=Haswell", "torch 2.13.0"):
         assert part in text
     for part in ("float32 FMA 200 GFLOP/s", "read of 256 MiB 40 GB/s", "OMP_NUM_THREADS=2", "(speedup.png)"):
         assert part in text
