@@ -1,7 +1,7 @@
 """`python -m benchmarks.asv_compare BASE [HEAD]`: run the asv suite on two commits and print the comparison.
 
 Each commit is checked out into a temporary work tree that comes first on PYTHONPATH; interpreter and packages are those
-that run this. Works offline.
+that run this. Works offline; needs git and a clone.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.environment import ROOT
 
 ASV = [sys.executable, "-m", "asv"]
+WARM = "import sys; sys.path.insert(0, sys.argv[1]); from suite import quick_cases; quick_cases.warm()"
 
 
 def git(*words: str) -> str:
@@ -23,6 +24,10 @@ def git(*words: str) -> str:
 
 
 def resolve(name: str) -> str:
+    try:
+        git("rev-parse", "--git-dir")
+    except (OSError, subprocess.CalledProcessError):
+        raise SystemExit("Comparing two commits needs git and a clone of the repository.") from None
     try:
         return git("rev-parse", "--verify", f"{name}^{{commit}}")
     except subprocess.CalledProcessError:
@@ -56,8 +61,11 @@ def run(commit: str, bench: str | None) -> None:
     chosen = [f"--bench={bench}"] if bench else []
     with checked_out(commit) as tree:
         print(f"\n== {git('log', '-1', '--format=%h %s', commit)}", flush=True)
+        env = environment_of(tree)
+        print("compiling its kernels", flush=True)
+        subprocess.run([sys.executable, "-c", WARM, str(ROOT / "benchmarks")], cwd=tree, env=env, check=True)
         command = [*ASV, "run", "--python=same", f"--set-commit-hash={commit}", "--show-stderr", *chosen]
-        subprocess.run(command, cwd=ROOT, env=environment_of(tree), check=True)
+        subprocess.run(command, cwd=ROOT, env=env, check=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

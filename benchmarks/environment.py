@@ -10,8 +10,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fastcore._cli.system import processor_name
-
 # OpenBLAS reads these once, when NumPy loads it. Containers set them for reproducibility; they make sgemm pick a slower
 # kernel or block size, which would flatter us.
 OPENBLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -78,6 +76,9 @@ def commit() -> str:
 def report(removed: list[str]) -> dict:
     """Everything about the process that a reader of the results needs; loads Numba."""
     import llvmlite.binding as llvm
+
+    # Not above: the asv suite imports this module beside any commit of fastcore.
+    from fastcore._cli.system import processor_name
 
     return {
         "processor": processor_name(),

@@ -1,23 +1,25 @@
 """The asv suite. asv imports every file of this folder, and imports the folder as a package of its own, `suite`.
 
-The code under test is the `fastcore` that Python finds (for another commit: PYTHONPATH, see `asv_compare`). The cases
-are always those beside this file, so that two commits are measured by the same code.
+The code under test is the `fastcore` that Python finds (for another commit: PYTHONPATH, see `asv_compare`). The cases and
+the examples they run are always those beside this file, so that two commits are measured by the same code.
 """
 
 import importlib.util
 import sys
 from pathlib import Path
 
-_BENCHMARKS = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 
-if "benchmarks" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location(
-        "benchmarks", _BENCHMARKS / "__init__.py", submodule_search_locations=[str(_BENCHMARKS)]
-    )
-    assert _spec is not None
-    assert _spec.loader is not None
-    sys.modules["benchmarks"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["benchmarks"])
+for _name in ("benchmarks", "examples"):
+    if _name not in sys.modules:
+        _folder = _ROOT / _name
+        _spec = importlib.util.spec_from_file_location(
+            _name, _folder / "__init__.py", submodule_search_locations=[str(_folder)]
+        )
+        assert _spec is not None
+        assert _spec.loader is not None
+        sys.modules[_name] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[_name])
 
 # Last, for a checkout that is not installed: an installed or otherwise named fastcore comes first.
-sys.path.append(str(_BENCHMARKS.parent))
+sys.path.append(str(_ROOT))

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -6,7 +7,25 @@ import pytest
 from benchmarks import asv_compare
 
 
-def test_unknown_commit_is_named():
+@pytest.fixture
+def clone():
+    if shutil.which("git") is None or not (asv_compare.ROOT / ".git").exists():
+        pytest.skip("needs git and a clone")
+
+
+def import_suite(cwd, code):
+    """Run code after the suite was imported as asv does, with `cwd` first on the path; what it prints."""
+    start = f"import sys; sys.path[:0] = [{str(cwd)!r}, {str(asv_compare.ROOT / 'benchmarks')!r}]; import suite;"
+    return subprocess.run([sys.executable, "-c", start + code], check=True, capture_output=True, text=True, cwd=cwd)
+
+
+def test_without_git_the_need_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="needs git and a clone"):
+        asv_compare.resolve("HEAD")
+
+
+def test_unknown_commit_is_named(clone):
     with pytest.raises(SystemExit, match="git knows none named 'no-such-commit'"):
         asv_compare.resolve("no-such-commit")
 
@@ -23,16 +42,22 @@ def test_rows_without_a_measurement_are_left_out():
 
 def test_suite_takes_fastcore_from_the_path_and_cases_from_its_own_checkout(tmp_path):
     """How two commits are measured by the same cases: asv imports the folder as `suite`, from anywhere."""
-    (tmp_path / "fastcore").mkdir()
-    (tmp_path / "fastcore" / "__init__.py").touch()
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "__init__.py").touch()
-    code = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(asv_compare.ROOT / 'benchmarks')!r}];"
-        "import suite, fastcore, benchmarks; print(fastcore.__file__); print(benchmarks.__file__)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.splitlines() == [
-        str(tmp_path / "fastcore" / "__init__.py"),
-        str(asv_compare.ROOT / "benchmarks" / "__init__.py"),
+    for name in ("fastcore", "benchmarks", "examples"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    code = "import fastcore, benchmarks, examples; print(fastcore.__file__, benchmarks.__file__, examples.__file__)"
+    assert import_suite(tmp_path, code).stdout.split() == [
+        str(root / name / "__init__.py")
+        for root, name in ((tmp_path, "fastcore"), (asv_compare.ROOT, "benchmarks"), (asv_compare.ROOT, "examples"))
     ]
+
+
+def test_domain_that_the_commit_lacks_is_left_out(tmp_path):
+    """An old commit: fastcore without nn."""
+    folder = asv_compare.ROOT / "fastcore"
+    shutil.copytree(folder, tmp_path / "fastcore", ignore=shutil.ignore_patterns("__pycache__", "nn"))
+    done = import_suite(tmp_path, "from suite import quick_cases; print(*quick_cases.CASES)")
+    assert "domain nn left out: " in done.stderr
+    assert "domain sentence_embeddings left out: " in done.stderr
+    assert {name.split("/")[0] for name in done.stdout.split()} >= {"attention", "tile"}
+    assert "nn/" not in done.stdout
