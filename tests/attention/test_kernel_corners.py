@@ -66,3 +66,29 @@ def test_attention_mask_over_two_batch_axes_is_joined_without_its_heads(rng, ker
     np.testing.assert_allclose(out, reference.scaled_dot_product_attention(query, key, value, mask), atol=1e-6)
     (*_, given, _), *_ = kernel_calls
     assert given.strides[1] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("heads", [(6, 2), (40, 2), (5, 1)])
+def test_attention_single_queries_of_grouped_heads(dtype, heads, rng):
+    count, groups = heads
+    query = rng.standard_normal((2, 1, count, 5)).astype(dtype).swapaxes(1, 2)
+    key, value = (rng.standard_normal((2, groups, 150, size)).astype(dtype) for size in (5, 3))
+    mask = rng.random((2, count, 1, 150)) < 0.7
+    additive = rng.standard_normal((count, 1, 150)).astype(dtype)
+    tolerance = 40 * np.finfo(dtype).eps
+    for options in (
+        {},
+        {"is_causal": True},
+        {"is_causal": True, "query_offset": [149, -1]},
+        {"is_causal": True, "query_offset": 99, "key_lengths": [150, 20]},
+        {"window": (None, 7), "query_offset": [60, 3]},
+        {"window": (30, 7), "query_offset": [60, 3]},
+        {"attn_mask": mask, "key_lengths": [70, 0]},
+        {"attn_mask": mask[:1, :1], "softcap": 3.0},
+        {"attn_mask": additive},
+        {"dropout_p": 0.4, "seed": 9},
+    ):
+        (out, lse), (wanted, wanted_lse) = both(query, key, value, **options)
+        np.testing.assert_allclose(out, wanted, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(lse, wanted_lse, rtol=tolerance, atol=tolerance)

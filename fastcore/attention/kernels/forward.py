@@ -240,6 +240,23 @@ def flash_forward_small(query, key, value, out, is_causal):
     return _SMALL.call(_FORWARD_F32.body.address, query, key, value, out, _CAUSAL if is_causal else _PLAIN, ALONE)
 
 
+def _single_queries(array, groups):
+    """(B, H, 1, n) seen as (B, G, H / G, n): one query each of the heads that share keys become the rows of a tile.
+
+    They are read and multiplied together, so the keys of grouped heads are read once (decoding).
+    """
+    if array is None:
+        return None
+    batches, heads, _, size = array.shape
+    return array[:, :, 0].reshape(batches, groups, heads // groups, size)
+
+
+def _keys_up_to(right, query_offset, key_lengths, batches, keys):
+    """A bound to the right of single queries, which share one position, as lengths of keys."""
+    offsets = np.zeros(batches, np.int64) if query_offset is None else query_offset
+    return np.clip(offsets + (right + 1), 0, keys if key_lengths is None else key_lengths)
+
+
 def flash_forward(
     query,
     key,
@@ -263,6 +280,13 @@ def flash_forward(
     contiguous. Masks (B, H, L, S) or None; query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where
     open; softcap 0 for none; 0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
     """
+    batches, heads, rows, _ = query.shape
+    groups = key.shape[1]
+    if rows == 1 and heads > groups and left == NO_BOUND and dropout_p == 0.0:
+        query, out, mask_bool, mask_float = (_single_queries(x, groups) for x in (query, out, mask_bool, mask_float))
+        if right != NO_BOUND:
+            key_lengths = _keys_up_to(right, query_offset, key_lengths, batches, key.shape[2])
+            right = NO_BOUND
     # The addresses in here are good as long as the caller's arrays, which this frame refers to until the end.
     options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
     itemsize = query.itemsize
