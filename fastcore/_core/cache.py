@@ -1,7 +1,7 @@
 """The folder of compiled kernels: one checksummed file an entry, addressed by content.
 
-Standard library only, so that ``python -m fastcore cache`` works without importing Numba; what goes into a key and how
-a payload becomes a kernel again is :mod:`fastcore._core.jit`.
+Standard library only, so that ``python -m fastcore cache`` works without importing Numba. What goes into a key is in
+:mod:`fastcore._core.cache_key`, how a payload becomes a kernel again in :mod:`fastcore._core.dispatcher`.
 
 Loading an entry unpickles it and runs its machine code. A folder or a file that anybody but this user (or root) could
 have written is therefore refused. A refused, missing or unwritable folder only means that kernels are compiled anew.
@@ -14,13 +14,17 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 ENVIRONMENT_VARIABLE = "FASTCORE_CACHE_DIR"
 SUFFIX = ".kernel"
+HALF_WRITTEN_SUFFIX = ".tmp"
 # Every edit of the package leaves the entries of its predecessor behind; the oldest go when the folder outgrows this.
 LIMIT_BYTES = 512 * 2**20
+# Writing an entry takes milliseconds: one this old and not in place was left by a writer that was killed.
+HALF_WRITTEN_SECONDS = 3600.0
 
 _MAGIC = b"fastcore kernel cache 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -62,7 +66,7 @@ def store(key: str, payload: bytes) -> bool:
     temporary = None
     try:
         _prune(folder, LIMIT_BYTES - len(payload))
-        descriptor, temporary = tempfile.mkstemp(prefix=key[:40], suffix=".tmp", dir=folder)  # mode 0600
+        descriptor, temporary = tempfile.mkstemp(prefix=key[:40], suffix=HALF_WRITTEN_SUFFIX, dir=folder)  # mode 0600
         with open(descriptor, "wb") as file:
             file.write(_header(key, payload))
             file.write(payload)
@@ -103,7 +107,7 @@ def clear() -> int:
     folder = cache_folder()
     if folder is None:
         return 0
-    return sum(_remove(path) for suffix in (SUFFIX, ".tmp") for path, _ in list(_files(folder, suffix)))
+    return sum(_remove(path) for suffix in (SUFFIX, HALF_WRITTEN_SUFFIX) for path, _ in list(_files(folder, suffix)))
 
 
 def _header(key: str, payload: bytes) -> bytes:
@@ -166,7 +170,10 @@ def _files(folder: Path, suffix: str = SUFFIX) -> Iterator[tuple[Path, os.stat_r
 
 
 def _prune(folder: Path, limit: int) -> None:
-    """Remove the oldest entries until the rest fits `limit` bytes."""
+    """Remove what killed writers left, then the oldest entries until the rest fits `limit` bytes."""
+    for path, status in list(_files(folder, HALF_WRITTEN_SUFFIX)):
+        if time.time() - status.st_mtime > HALF_WRITTEN_SECONDS:
+            _remove(path)
     files = sorted(_files(folder), key=lambda item: item[1].st_mtime)
     excess = sum(status.st_size for _, status in files) - limit
     for path, status in files:

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,18 @@ def test_info_counts_and_clear_empties(folder):
     assert info["bytes"] == sum(path.stat().st_size for path in entries(folder))
     assert cache.clear() == 3
     assert [path.name for path in folder.iterdir()] == ["foreign"]
+
+
+def test_store_removes_what_killed_writers_left_an_hour_ago(folder):
+    cache.store("key", b"payload")
+    for name, age in [("killed.tmp", 2.0), ("being written.tmp", 0.5), ("foreign", 2.0)]:
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age * cache.HALF_WRITTEN_SECONDS,) * 2)
+    cache.store("another", b"payload")
+    assert not (folder / "killed.tmp").exists()
+    assert (folder / "being written.tmp").exists()
+    assert (folder / "foreign").exists()
+    assert cache.contains("key")
 
 
 def test_store_over_the_limit_removes_the_oldest(folder, monkeypatch):
