@@ -48,7 +48,6 @@ __all__ = [
     "begin",
     "end",
     "get_num_threads",
-    "launch_width",
     "num_threads",
     "pool_size",
     "set_num_threads",
@@ -137,24 +136,13 @@ def threading_layer() -> str | None:
     return layer
 
 
-def launch_width(work_ns: float) -> int:
-    """Number of workers that a call deserves now; 1 means the serial body.
+def _width(work_ns: float) -> tuple[int, int]:
+    """(workers for this call, thread count of this Python thread).
 
-    Parameters
-    ----------
-    work_ns : estimated time of the serial body, in nanoseconds
-
-    Notes
-    -----
     Launches in flight share the pool. On a full machine a second team gains nothing over a serial body (2 and 8 Python
     threads, kernels of 0.2 and 2 ms), and on omp, whose workers spin while they wait for each other, launches of 0.1 to
     0.9 ms took 15 to 100 times as long with a core taken by something else.
     """
-    return _width(work_ns)[0]
-
-
-def _width(work_ns: float) -> tuple[int, int]:
-    """(workers for this call, thread count of this Python thread)."""
     if work_ns < SMALLEST_WORK_NS or _state.serial_only:
         return 1, 1
     layer = _state.layer or start()

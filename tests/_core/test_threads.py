@@ -186,15 +186,23 @@ def test_jit_disabled_calls_are_right():
 
 def test_begin_little_work_is_serial():
     assert threads.begin(0.99 * threads.SMALLEST_WORK_NS) == 1
-    assert threads.launch_width(0.0) == 1
+    assert threads.begin(0.0) == 1
 
 
-def test_launch_width_grows_with_work_up_to_count():
+def claimed(work_ns):
+    """Workers of a launch that is given back at once."""
+    width = threads.begin(work_ns)
+    if width > 1:
+        threads.end()
+    return width
+
+
+def test_begin_width_grows_with_work_up_to_count():
     grain = threads.WORK_NS_PER_WORKER[threads.start()]
     count = threads.get_num_threads()
-    widths = [threads.launch_width(workers * 1.01 * grain) for workers in range(1, count + 3)]
+    widths = [claimed(workers * 1.01 * grain) for workers in range(1, count + 3)]
     assert widths == [min(workers, count) for workers in range(1, count + 3)]
-    assert threads.launch_width(float("inf")) == count
+    assert claimed(float("inf")) == count
     with threads.num_threads(1):
         assert threads.begin(1e12) == 1
 
