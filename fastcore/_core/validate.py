@@ -78,10 +78,14 @@ def float_array(x: Any, name: str) -> np.ndarray:
     """`x` as a native ndarray of float32, float64, float16 or ml_dtypes' bfloat16."""
     array = as_native_array(x, name)
     if not is_float_type(array.dtype):
-        raise TypeError(
-            f"{name} must be float32, float64, float16 or bfloat16. Got {array.dtype}. Pass {name}.astype(np.float32)."
-        )
+        fix = f" Pass {name}.astype(np.float32)." if casts_to_float(array.dtype) else ""
+        raise TypeError(f"{name} must be float32, float64, float16 or bfloat16. Got {array.dtype}.{fix}")
     return array
+
+
+def casts_to_float(dtype: np.dtype) -> bool:
+    """Whether a cast to float is sound advice: it is for real numbers, not for strings, dates or complex ones."""
+    return np.can_cast(dtype, np.float64, "same_kind")
 
 
 def computing_dtype(dtype: np.dtype) -> np.dtype:
@@ -164,6 +168,8 @@ def finite_float(x: Any, name: str) -> float:
         value = float(x)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number. Got {kind_of(x)}.") from None
+    except OverflowError:  # 10**400; its digits are left out, since Python refuses to print more than 4300
+        raise ValueError(f"{name} must be finite. Got {kind_of(x)} beyond the range of float64.") from None
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite. Got {value}.")
     return value
@@ -173,6 +179,13 @@ def positive_float(x: Any, name: str) -> float:
     value = finite_float(x, name)
     if value <= 0.0:
         raise ValueError(f"{name} must be positive, or None for none. Got {value}.")
+    return value
+
+
+def not_negative_float(x: Any, name: str) -> float:
+    value = finite_float(x, name)
+    if value < 0.0:
+        raise ValueError(f"{name} must not be negative. Got {value}.")
     return value
 
 
@@ -188,6 +201,16 @@ def random_seed(x: Any, name: str = "seed") -> int:
     if not 0 <= value < 1 << 64:
         raise ValueError(f"{name} must lie in [0, 2**64). Got {value}.")
     return value
+
+
+def choice(x: Any, name: str, choices: Sequence[str]) -> str:
+    """`x`, one of the strings `choices`."""
+    rule = f"{name} must be {' or '.join(map(repr, choices))}."
+    if not isinstance(x, str):  # an array would answer == with another one
+        raise TypeError(f"{rule} Got {kind_of(x)}.")
+    if x not in choices:
+        raise ValueError(f"{rule} Got {x!r}.")
+    return x
 
 
 def window_bounds(window: Any, is_causal: bool) -> tuple[int, int]:
@@ -213,19 +236,36 @@ def _window_side(x: Any, name: str) -> int:
 
 
 def integers_per_sequence(x: Any, name: str, batch: int) -> np.ndarray:
-    """(B,) contiguous int64 from an integer for all sequences or one for each."""
-    array = as_native_array(x, name)
+    """(B,) contiguous, aligned int64 from an integer for all sequences or one for each.
+
+    With two batch axes or more, B counts the sequences of the flattened batch, in C order.
+    """
+    array = x if type(x) is np.ndarray else _plain_array(x, name)
+    if array.dtype.kind == "O":
+        _refuse_objects(array, name)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers. Got {array.dtype}. Pass it with .astype(np.int64).")
     if array.shape not in ((), (1,), (batch,)):
         raise ValueError(f"{name} must be one integer or one for each of {batch} sequences. Got shape {array.shape}.")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} must fit into int64. Got {array.max()}.")
-    return np.ascontiguousarray(np.broadcast_to(array, (batch,)), np.int64)
+    # Aligned too: kernels load by address, and ascontiguousarray leaves an unaligned array where it is.
+    return np.require(np.broadcast_to(array, (batch,)), np.int64, ["C", "A"])
+
+
+def _refuse_objects(array: np.ndarray, name: str) -> None:
+    """Say what NumPy had to keep as objects: integers beyond 64 bits, or no integers at all."""
+    for x in array.flat:
+        if isinstance(x, _BOOLS) or not isinstance(x, int | np.integer):
+            raise TypeError(f"{name} must hold integers. Got {kind_of(x)}. Pass an int or an array of int64.")
+    for x in array.flat:
+        if not -(1 << 63) <= x < 1 << 63:
+            raise ValueError(f"{name} must fit into int64. Got an integer of {int(x).bit_length()} bits.")
+    raise TypeError(f"{name} must hold integers. Got dtype object. Pass it with .astype(np.int64).")
 
 
 def query_offsets(x: Any, batch: int) -> np.ndarray | None:
-    """Position of each sequence's first query, or None where all are 0."""
+    """Position of each sequence's first query, or None where all are 0; sequences as in `integers_per_sequence`."""
     if type(x) is int and x == 0:
         return None
     offsets = integers_per_sequence(x, "query_offset", batch)
@@ -236,10 +276,45 @@ def query_offsets(x: Any, batch: int) -> np.ndarray | None:
 
 
 def lengths_of_keys(x: Any, batch: int, keys: int) -> np.ndarray | None:
-    """Number of keys that exist in each sequence; beyond S all of the S do."""
+    """Number of keys that exist in each sequence; beyond S all of the S do. Sequences as in `integers_per_sequence`."""
     if x is None:
         return None
     lengths = integers_per_sequence(x, "key_lengths", batch)
     for b in np.flatnonzero(lengths < 0)[:1]:
         raise ValueError(f"key_lengths must not be negative. Got {lengths[b]} for sequence {b}.")
     return np.minimum(lengths, keys)
+
+
+# --- shapes of nn -----------------------------------------------------------------------------------------------------
+
+
+def shape_of_last_axis(bias: np.ndarray, input: np.ndarray) -> None:
+    if input.ndim == 0 or bias.shape != input.shape[-1:]:
+        raise ValueError(
+            f"bias must have the shape of the last axis of input. Got bias {bias.shape}, input {input.shape}."
+        )
+
+
+def normalized_axes(normalized_shape: Any, input: np.ndarray) -> tuple[int, ...]:
+    """`normalized_shape` as a tuple that is the end of input's shape."""
+    given = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+    axes = tuple(index(n, "normalized_shape") for n in given)
+    if not axes or min(axes) < 1 or axes != input.shape[-len(axes) :]:
+        raise ValueError(
+            f"normalized_shape must be the last axes of input, none of them empty. Got {axes}, input {input.shape}."
+        )
+    return axes
+
+
+def shapes_of_summands(arrays: Mapping[str, np.ndarray]) -> None:
+    """All arrays have the shape of the one named input."""
+    input = arrays["input"]
+    for name, x in arrays.items():
+        if x.shape != input.shape:
+            raise ValueError(f"{name} must have the shape of input. Got {name} {x.shape}, input {input.shape}.")
+
+
+def shapes_of_vectors(vectors: Mapping[str, np.ndarray], axes: tuple[int, ...]) -> None:
+    for name, x in vectors.items():
+        if x.shape != axes:
+            raise ValueError(f"{name} must have the shape normalized_shape, {axes}. Got {x.shape}.")

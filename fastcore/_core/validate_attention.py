@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core.validate import as_native_array, flag, is_float_type, kind_of, positive_index
+from fastcore._core.validate import as_native_array, casts_to_float, flag, is_float_type, kind_of, positive_index
 
 
 def attention_ranks(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> None:
@@ -63,20 +63,28 @@ def attention_mask(mask: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.nda
     if mask is None:
         return None
     mask = mask_array(mask, "attn_mask")
-    if mask.dtype not in (np.bool_, dtype) or not mask.flags.aligned:
-        # float64's lowest number, a habit of some masks, becomes -inf in float32: "not at all", as it was meant.
-        with np.errstate(over="ignore"):
-            mask = mask.astype(np.bool_ if mask.dtype == np.bool_ else dtype)
-    return spread_mask(mask, shape)
+    return spread_mask(readable_mask(mask, dtype), shape)
+
+
+def readable_mask(mask: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A mask as aligned bool, or `dtype` where it is float."""
+    if mask.dtype in (np.bool_, dtype) and mask.flags.aligned:
+        return mask
+    # float64's lowest number, a habit of some masks, becomes -inf in float32: "not at all", as it was meant.
+    with np.errstate(over="ignore"):
+        return mask.astype(np.bool_ if mask.dtype == np.bool_ else dtype)
 
 
 def mask_array(mask: Any, name: str) -> np.ndarray:
     """A mask as a native ndarray of bool or float."""
     array = as_native_array(mask, name)
     if array.dtype != np.bool_ and not is_float_type(array.dtype):
-        raise TypeError(
-            f"{name} must be bool or float (added to the scores). Got {array.dtype}. Pass {name}.astype(bool)."
-        )
+        fix = ""
+        if array.dtype.kind in "iu":
+            fix = f" Pass {name}.astype(bool)."
+        elif casts_to_float(array.dtype):
+            fix = f" Pass {name}.astype(np.float32)."
+        raise TypeError(f"{name} must be bool or float (added to the scores). Got {array.dtype}.{fix}")
     return array
 
 

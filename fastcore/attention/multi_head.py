@@ -194,7 +194,10 @@ class MultiHeadAttention:
         if key_padding_mask is not None:
             padding = validate_attention.padding_mask(key_padding_mask, key.shape[:-1]).reshape(batch, keys)
             if attn_mask is not None:
+                # Summed in the computing dtype: float16 rounds 2048.5, and its lowest number twice overflows.
                 attn_mask = validate_attention.mask_array(attn_mask, "attn_mask")
+                attn_mask = validate_attention.readable_mask(attn_mask, self._computing)
+                padding = validate_attention.readable_mask(padding, self._computing)
                 validate_attention.spread_mask(attn_mask, (batch, self.num_heads, rows, keys))
             lengths = validate.lengths_of_keys(key_lengths, batch, keys)
             attn_mask, key_lengths = _join_padding(padding, attn_mask, lengths)
@@ -266,7 +269,8 @@ def _join_padding(
             return added, key_lengths
         if mask.dtype == np.bool_:
             return np.where(mask, added, np.array(-np.inf, added.dtype)), key_lengths
-        return mask + added, key_lengths
+        with np.errstate(over="ignore"):  # the lowest number twice is -inf, as it was meant
+            return mask + added, key_lengths
     if not (padding[:, :-1] & ~padding[:, 1:]).any():  # nothing but padding at the end: lengths say the same
         lengths = padding.shape[1] - np.count_nonzero(padding, axis=1)
         return mask, lengths if key_lengths is None else np.minimum(lengths, key_lengths)

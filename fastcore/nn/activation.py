@@ -28,23 +28,20 @@ def gelu(input: Any, approximate: str = "none", *, bias: Any = None, out: np.nda
     Raises
     ------
     ValueError : shapes disagree, or an unknown `approximate`
-    TypeError : unsupported or mixed dtypes
+    TypeError : unsupported or mixed dtypes, or `approximate` is no string
 
     Notes
     -----
     Source: Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", section 2.
     """
     input = validate.float_array(input, "input")
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"approximate must be 'none' or 'tanh'. Got {approximate!r}.")
+    validate.choice(approximate, "approximate", ("none", "tanh"))
     computing = validate.computing_dtype(input.dtype)
     addend = np.empty(0, computing)
     if bias is not None:
         bias = validate.float_array(bias, "bias")
         validate.same_dtype({"input": input, "bias": bias})
-        if input.ndim == 0 or bias.shape != input.shape[-1:]:
-            got = f"Got bias {bias.shape}, input {input.shape}."
-            raise ValueError(f"bias must have the shape of the last axis of input. {got}")
+        validate.shape_of_last_axis(bias, input)
         addend = np.ascontiguousarray(bias, computing)
     shape = input.shape
     result = np.empty(shape, input.dtype) if out is None else validate.output_array(out, shape, input.dtype)

@@ -86,16 +86,10 @@ def _normalize(
     dtype = validate.same_dtype(arrays | vectors)
     computing = validate.computing_dtype(dtype)
     input = arrays["input"]
-    axes = _normalized_axes(normalized_shape, input)
-    for name, x in arrays.items():
-        if x.shape != input.shape:
-            raise ValueError(f"{name} must have the shape of input. Got {name} {x.shape}, input {input.shape}.")
-    for name, x in vectors.items():
-        if x.shape != axes:
-            raise ValueError(f"{name} must have the shape normalized_shape, {axes}. Got {x.shape}.")
-    eps = validate.finite_float(eps, "eps")
-    if eps < 0.0:
-        raise ValueError(f"eps must not be negative. Got {eps}.")
+    axes = validate.normalized_axes(normalized_shape, input)
+    validate.shapes_of_summands(arrays)
+    validate.shapes_of_vectors(vectors, axes)
+    eps = validate.not_negative_float(eps, "eps")
 
     result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)
     if input.size:
@@ -108,17 +102,6 @@ def _normalize(
         normalize(rows[0], residual, scale, shift, eps, target)
         put_rows(target, result)
     return result
-
-
-def _normalized_axes(normalized_shape: Any, input: np.ndarray) -> tuple[int, ...]:
-    """`normalized_shape` as a tuple that is the end of input's shape."""
-    given = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
-    axes = tuple(validate.index(n, "normalized_shape") for n in given)
-    if not axes or min(axes) < 1 or axes != input.shape[-len(axes) :]:
-        raise ValueError(
-            f"normalized_shape must be the last axes of input, none of them empty. Got {axes}, input {input.shape}."
-        )
-    return axes
 
 
 def _flat(vector: np.ndarray | None, default: Any, size: int, dtype: np.dtype) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The argument checks: what passes untouched, what is converted, and what each refusal says."""
 
+from fractions import Fraction
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -17,6 +19,15 @@ def test_float_array_native_arrays_pass_untouched(dtype):
 def test_float_array_other_dtypes_raise(dtype):
     with pytest.raises(TypeError, match="x must be float32, float64, float16 or bfloat16"):
         validate.float_array(np.zeros(2, dtype), "x")
+
+
+@pytest.mark.parametrize(
+    "dtype, advised", [(int, True), (bool, True), (np.longdouble, True), ("U1", False), ("c8", False)]
+)
+def test_float_array_advises_a_cast_of_real_numbers_only(dtype, advised):
+    with pytest.raises(TypeError) as caught:
+        validate.float_array(np.zeros(2, dtype), "x")
+    assert (".astype(np.float32)" in str(caught.value)) == advised
 
 
 def test_as_native_array_swaps_bytes_only_where_needed():
@@ -106,6 +117,35 @@ def test_lengths_of_keys_are_clipped_to_the_keys():
         validate.lengths_of_keys([0, -3], 2, 7)
 
 
+@pytest.mark.parametrize("check", [validate.query_offsets, lambda x, batch: validate.lengths_of_keys(x, batch, 7)])
+def test_integers_per_sequence_are_aligned(check):
+    unaligned = np.frombuffer(b"\0" + np.array([1, 2]).tobytes(), np.int64, 2, 1)
+    assert not unaligned.flags.aligned
+    kept = check(unaligned, 2)
+    assert kept.flags.aligned
+    np.testing.assert_array_equal(kept, [1, 2])
+
+
+@pytest.mark.parametrize(
+    "x, error, message",
+    [
+        (2**64, ValueError, "x must fit into int64. Got an integer of 65 bits"),
+        ([1 << 15000], ValueError, "x must fit into int64. Got an integer of 15001 bits"),  # too long to print
+        ([1, -(2**63) - 1], ValueError, "x must fit into int64. Got an integer of 64 bits"),
+        (2**63, ValueError, "x must fit into int64. Got 9223372036854775808"),
+        ([None], TypeError, "x must hold integers. Got NoneType. Pass an int or an array of int64"),
+        ([2**64, 1.5], TypeError, "x must hold integers. Got float"),
+        (np.array([True, 2], object), TypeError, "x must hold integers. Got bool"),
+        (np.array([1, 2], object), TypeError, r"x must hold integers. Got dtype object. Pass it with \.astype"),
+        (np.array([], object), TypeError, "x must hold integers. Got dtype object"),
+        (np.zeros(2, [("a", object)]), TypeError, "x must hold integers"),
+    ],
+)
+def test_integers_per_sequence_refusals(x, error, message):
+    with pytest.raises(error, match=message):
+        validate.integers_per_sequence(x, "x", 2)
+
+
 def test_integers_per_sequence_leave_the_caller_out():
     given = np.array([1, 2])
     kept = validate.lengths_of_keys(given, 2, 7)
@@ -152,6 +192,10 @@ def test_scalars_become_plain_python_ones():
         (validate.finite_float, "1", TypeError, "x must be a real number. Got '1'"),
         (validate.finite_float, 1j, TypeError, "x must be a real number. Got complex"),
         (validate.finite_float, float("nan"), ValueError, "x must be finite. Got nan"),
+        pytest.param(validate.finite_float, 10**400, ValueError, "x must be finite. Got int beyond", id="10**400"),
+        pytest.param(validate.finite_float, -(1 << 15000), ValueError, "x must be finite. Got int", id="unprintable"),
+        (validate.finite_float, Fraction(10**400), ValueError, "x must be finite. Got fractions.Fraction beyond"),
+        (validate.not_negative_float, -0.5, ValueError, "x must not be negative. Got -0.5"),
         (validate.positive_float, 0, ValueError, "x must be positive, or None for none. Got 0.0"),
         (validate.probability, 1.1, ValueError, r"x must lie in \[0, 1\]. Got 1.1"),
         (validate.random_seed, -1, ValueError, r"x must lie in \[0, 2\*\*64\). Got -1"),
@@ -160,6 +204,15 @@ def test_scalars_become_plain_python_ones():
 def test_scalars_refusals(check, x, error, message):
     with pytest.raises(error, match=message):
         check(x, "x")
+
+
+def test_choice_takes_one_of_the_strings():
+    assert validate.choice("a", "x", ("a", "b")) == "a"
+    with pytest.raises(ValueError, match=r"x must be 'a' or 'b'\. Got 'c'"):
+        validate.choice("c", "x", ("a", "b"))
+    for other in (None, 1, ["a"], np.array(["a", "b"])):
+        with pytest.raises(TypeError, match=r"x must be 'a' or 'b'\. Got "):
+            validate.choice(other, "x", ("a", "b"))
 
 
 def test_output_array_takes_any_strides():

@@ -92,6 +92,32 @@ def test_layer_masks_match_reference(rng, masks, padding, kv_heads):
     np.testing.assert_allclose(out, want, rtol=1e-11, atol=1e-12)
 
 
+FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("mask_dtype", FLOATS)
+@pytest.mark.parametrize("padding_dtype", FLOATS)
+def test_layer_float_masks_of_two_dtypes_are_summed(rng, mask_dtype, padding_dtype):
+    layer, x = MultiHeadAttention(12, 4, **weights_of(rng, dtype=np.float32)), rng.normal(size=(2, 5, 12))
+    x = x.astype(np.float32)
+    # Numbers all four hold; of the sums float16 and bfloat16 would lose the halves.
+    mask, padding = rng.integers(-4, 5, (5, 5)) / 2, np.full((2, 5), 2048.0)
+    given = {"attn_mask": mask.astype(mask_dtype), "key_padding_mask": padding.astype(padding_dtype)}
+    want = layer(x, attn_mask=(mask + padding[:, None, None]).astype(np.float32))
+    np.testing.assert_array_equal(layer(x, **given), want)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_layer_lowest_number_in_both_float_masks_hides_a_key(rng, dtype):
+    layer = MultiHeadAttention(12, 4, **weights_of(rng, dtype=np.float32))
+    x = rng.normal(size=(2, 5, 12)).astype(np.float32)
+    lowest = ml_dtypes.finfo(dtype).min
+    mask, padding = np.zeros((5, 5), dtype), np.zeros((2, 5), dtype)
+    mask[:, 2], padding[:, 2] = lowest, lowest
+    want = layer(x, attn_mask=np.arange(5) != 2)
+    np.testing.assert_allclose(layer(x, attn_mask=mask, key_padding_mask=padding), want, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("given_as", ["in_proj", "separate", "in_proj and three biases", "separate and one bias"])
 @pytest.mark.parametrize("inputs", ["self", "cross", "three", "unbatched"])
 def test_layer_packed_and_separate_weights_agree(rng, given_as, inputs):

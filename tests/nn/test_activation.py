@@ -85,6 +85,8 @@ def test_gelu_one_thread_equals_many(rng):
     "keywords, error, message",
     [
         ({"approximate": "erf"}, ValueError, "approximate must be 'none' or 'tanh'. Got 'erf'"),
+        ({"approximate": np.array(["a", "b"])}, TypeError, r"'none' or 'tanh'. Got numpy\.ndarray"),
+        ({"approximate": None}, TypeError, "'none' or 'tanh'. Got NoneType"),
         ({"bias": np.zeros(2)}, ValueError, r"bias must have the shape of the last axis of input. Got bias \(2,\)"),
         ({"bias": np.zeros(3, np.float32)}, TypeError, "input, bias must have one dtype"),
         ({"out": np.zeros(3)}, ValueError, "out must have the shape of the result"),

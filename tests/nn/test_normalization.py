@@ -65,6 +65,15 @@ def test_layer_norm_of_equal_numbers_is_the_bias():
     np.testing.assert_array_equal(layer_norm(x, 40, bias=bias), np.broadcast_to(bias, (3, 40)))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("magnitude", [1.0, 1e8, 1e12, 1e15])
+def test_layer_norm_variance_of_equal_numbers_never_rounds_below_zero(rng, magnitude, dtype):
+    """Its root was NaN in a third of such float32 rows from 1e12 on."""
+    for size in (3, 7, 17, 40, 65, 131, 384, 1000):
+        x = np.repeat(magnitude * rng.uniform(1, 10, (50, 1)), size, axis=1).astype(dtype)
+        assert np.isfinite(layer_norm(x, size)).all()
+
+
 def test_layer_norm_nan_stays_in_its_row(rng):
     x = draw(rng, (4, 50), np.float32)
     want = layer_norm(x, 50)
@@ -159,6 +168,7 @@ X = np.zeros((2, 3, 4))
         ((X, 4, np.zeros(4, np.float32)), TypeError, "input, weight must have one dtype"),
         ((X, 4, None, None, -1e-5), ValueError, "eps must not be negative. Got -1e-05"),
         ((X, 4, None, None, np.nan), ValueError, "eps must be finite"),
+        ((X, 4, None, None, 10**400), ValueError, "eps must be finite"),
         ((X.astype(int), 4), TypeError, "input must be float32"),
     ],
 )
