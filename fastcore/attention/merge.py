@@ -1,5 +1,6 @@
 """`merge_attention_states`: attention over two sets of keys from the results over each."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,4 +58,4 @@ def merge_attention_states(out_a: Any, lse_a: Any, out_b: Any, lse_b: Any) -> tu
 def _four_axes(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`x` as (B, H, L, n): axes of 1 in front, or the first ones joined."""
     x = validate.readable_in_place(x.astype(dtype, copy=False))
-    return x.reshape((*(1,) * (4 - x.ndim), *x.shape) if x.ndim <= 4 else (-1, *x.shape[-3:]))
+    return x.reshape((*(1,) * (4 - x.ndim), *x.shape) if x.ndim <= 4 else (math.prod(x.shape[:-3]), *x.shape[-3:]))

@@ -104,7 +104,16 @@ def test_merge_one_thread_equals_many_bit_for_bit(rng):
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0), (2, 0, 3, 4), (2, 3, 0, 4, 5)])
+@pytest.mark.parametrize("size", [1, 64, 5000])
+@pytest.mark.parametrize("rows", [1, 33, 34, 67, 68, 69, 150])
+def test_merge_every_row_is_in_one_item(rng, rows, size):
+    """Rows below, at and above the ends of the blocks that threads take: 68, 34 and 1 of them."""
+    inputs = list(states(rng, (rows, size)))
+    for got, want in zip(merge_attention_states(*inputs), reference.merge_attention_states(*inputs), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0), (2, 0, 3, 4), (2, 3, 0, 4, 5), (2, 3, 2, 4, 0)])
 def test_merge_empty(shape):
     out, lse = merge_attention_states(*states(np.random.default_rng(0), shape))
     assert out.shape == shape
