@@ -25,12 +25,14 @@ class Side:
     """One contestant of a case, with everything prepared that is not to be timed.
 
     `call` computes and returns the result as the library has it; `collect` turns that result into a NumPy array in the
-    case's own layout. `setup` says which of several ways of asking the library was chosen.
+    case's own layout. `setup` says which of several ways of asking the library was chosen; `slower` are the others, the
+    fastest first, for where the result of this one is wrong.
     """
 
     call: Callable[[], Any]
     collect: Callable[[Any], Any]
     setup: str = ""
+    slower: tuple["Side", ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Axes as in STYLE.md: B batch, H query heads, G key/value heads, L queries, S key
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -90,6 +91,16 @@ class Input:
             return None
         return np.arange(self.problem.keys)[None, :] < self.key_lengths[:, None]
 
+    def padding_bias(self) -> np.ndarray | None:
+        """The same to be added to scores: (B, 1, 1, S), 0 or -inf."""
+        padding = self.padding()
+        return None if padding is None else additive(padding, self.problem.dtype)[:, None, None, :]
+
+
+def additive(mask: np.ndarray, dtype: Any) -> np.ndarray:
+    """0 where True, -inf where False."""
+    return np.where(mask, 0, -np.inf).astype(dtype)
+
 
 def make(problem: Problem) -> Input:
     """Standard normal numbers, seeded by the name of the case."""
@@ -119,10 +130,9 @@ def naive(data: Input) -> Side:
     p = data.problem
     bias = None
     if p.causal:
-        bias = np.where(np.tri(p.L, p.keys, dtype=bool), 0, -np.inf).astype(p.dtype)
-    padding = data.padding()
-    if padding is not None:
-        padding_bias = np.where(padding, 0, -np.inf).astype(p.dtype)[:, None, None, :]
+        bias = additive(np.tri(p.L, p.keys, dtype=bool), p.dtype)
+    padding_bias = data.padding_bias()
+    if padding_bias is not None:
         bias = padding_bias if bias is None else bias + padding_bias
     query, key, value, bias = grouped(data, bias)
     return Side(partial(naive_attention, query, key, value, bias, p.D**-0.5), lambda out: out.reshape(data.query.shape))

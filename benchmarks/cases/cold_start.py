@@ -65,6 +65,7 @@ def cases() -> list[Case]:
             flops=4.0 * batch * heads * length * length * size,
             bytes_moved=4.0 * 4 * batch * heads * length * size,
             tolerance=1e-5,
+            ceiling=None,
             peers={"torch": partial(side, body=TORCH, package="torch")},
             quick=True,
         )

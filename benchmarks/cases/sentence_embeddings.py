@@ -2,7 +2,7 @@
 
 Sentences have log-normal lengths, 18 tokens in the median and 128 at most, and are cut out of the shipped text. Every
 side gets them tokenised; the sides that pad also sorted by length and padded, in batches of 8, 16 or 32, whichever is
-the fastest for them. Where the package with the weights is not installed there are no cases.
+the fastest for them. Where the package with the weights is not installed the cases say so.
 
 Axes: N sentences, B of them in a batch, L tokens, E hidden size, H heads.
 """
@@ -10,15 +10,14 @@ Axes: N sentences, B of them in a batch, L tokens, E hidden size, H heads.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.util import find_spec
 
 import numpy as np
 from scipy.special import erf
 
-from benchmarks.cases.attention import naive_attention
+from benchmarks.cases.attention import additive, naive_attention
 from benchmarks.peers import fastest, sentence_embeddings_onnxruntime, sentence_embeddings_torch
-from benchmarks.registry import Case, Check, Factory, Side
-from examples.sentence_embeddings import REQUIREMENTS, SENTENCES, Config, Encoder, model_folder, read_sentences
+from benchmarks.registry import Case, Check, Factory, Side, Unavailable
+from examples.sentence_embeddings import SENTENCES, Config, Encoder, model_folder, read_sentences
 
 PEERS: dict[str, Factory] = {
     "torch": partial(sentence_embeddings_torch.prepare, attention="eager"),
@@ -78,9 +77,13 @@ def token_counts(sentences: int) -> np.ndarray:
 
 @cache
 def model() -> tuple[Encoder, Mapping[str, np.ndarray]]:
+    try:
+        encoder = Encoder.load()
+    except ModuleNotFoundError as error:
+        raise Unavailable(str(error)) from None
     from safetensors.numpy import load_file
 
-    return Encoder.load(), load_file(model_folder() / "model.safetensors")
+    return encoder, load_file(model_folder() / "model.safetensors")
 
 
 def make(sentences: int) -> Input:
@@ -135,7 +138,7 @@ def plain_encode(config: Config, weights: Mapping[str, np.ndarray], batch: Padde
     embeddings = {part: weights[f"embeddings.{part}_embeddings.weight"] for part in ("word", "position", "token_type")}
     hidden = embeddings["word"][batch.words] + embeddings["position"][: batch.words.shape[1]]
     hidden = norm(hidden + embeddings["token_type"][0], "embeddings")
-    bias = np.where(batch.mask, 0, -np.inf).astype(hidden.dtype)[:, None, None, :]
+    bias = additive(batch.mask, hidden.dtype)[:, None, None, :]
     scale = (config.hidden // config.heads) ** -0.5
     for name in (f"encoder.layer.{i}" for i in range(config.layers)):
         q, k, v = (heads(linear(hidden, f"{name}.attention.self.{part}")) for part in ("query", "key", "value"))
@@ -191,6 +194,4 @@ def case(sentences: int, quick: bool) -> Case:
 
 
 def cases() -> list[Case]:
-    if any(find_spec(module) is None for module in REQUIREMENTS):
-        return []
     return [case(64, quick=True), case(256, quick=False)]

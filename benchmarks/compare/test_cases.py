@@ -40,12 +40,11 @@ def idle() -> None:
 
 @pytest.mark.parametrize("case, side", PAIRS, ids=[f"{case.name}-{side}" for case, side in PAIRS])
 def test_case(case: registry.Case, side: str, benchmark: Any, idle: None) -> None:
-    data, check = prepared(case.name)
     try:
-        contestant = case.factories()[side](data)
+        data, check = prepared(case.name)
+        contestant, error = session.first_right(check, case.factories()[side](data), case.tolerance)
     except registry.Unavailable as reason:
         pytest.skip(str(reason))
-    error = session.error_of(check, contestant)
     assert error <= case.tolerance
     benchmark.group = case.name
     benchmark.name = side

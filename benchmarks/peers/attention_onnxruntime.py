@@ -1,8 +1,8 @@
 """ONNX Runtime: a model of one attention node, inputs and output bound beforehand.
 
 Three operators compute it on the CPU and none is the fastest throughout: com.microsoft MultiHeadAttention (which has a
-flash kernel without mask), com.microsoft GroupQueryAttention (which skips keys in the future, so for causal cases), and
-ONNX's own Attention. The fastest one that accepts the case is taken.
+flash kernel without mask), com.microsoft GroupQueryAttention (which skips keys in the future: for causal cases, and
+for a single query at the end), and ONNX's own Attention. The fastest one that accepts the case is taken.
 """
 
 from collections.abc import Callable
@@ -127,9 +127,8 @@ def standard(onnx: Any, data: Any, flat: bool) -> Side:
     p = data.problem
     layout = rows if flat else np.asarray
     inputs = {"query": layout(data.query), "key": layout(data.key), "value": layout(data.value)}
-    padding = data.padding()
-    if padding is not None:
-        bias = np.where(padding, 0, -np.inf).astype(p.dtype)[:, None, None, :]
+    bias = data.padding_bias()
+    if bias is not None:
         inputs["mask"] = np.ascontiguousarray(np.broadcast_to(bias, (p.B, 1, p.L, p.keys)))
     heads = {"q_num_heads": p.H, "kv_num_heads": p.groups} if flat else {}
     node = onnx.helper.make_node("Attention", list(inputs), ["out"], is_causal=int(p.causal), **heads)
@@ -154,6 +153,6 @@ def prepare(data: Any) -> Side:
         ways["MultiHeadAttention, padding"] = partial(multi_head, onnx, data, "padding")
     else:
         ways["MultiHeadAttention"] = partial(multi_head, onnx, data)
-    if p.causal and not p.ragged:
+    if (p.causal or p.L == 1) and not p.ragged:
         ways["GroupQueryAttention"] = partial(group_query, onnx, data)
     return fastest(ways)

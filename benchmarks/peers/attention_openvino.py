@@ -1,7 +1,7 @@
 """OpenVINO: a model of one ScaledDotProductAttention (opset 13), float32, tensors bound beforehand."""
 
 import sys
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -30,15 +30,22 @@ def prepare(data: Any) -> Side:
     if p.dtype != "float32":
         raise Unavailable(f"its CPU plugin computes {p.dtype} in float32")
     repeats = p.H // p.groups
-    keys = [array if repeats == 1 else np.repeat(array, repeats, axis=1) for array in (data.key, data.value)]
-    arrays = [data.query, *keys]
-    padding = data.padding()
-    if padding is not None:
-        arrays.append(np.where(padding, 0, -np.inf).astype(np.float32)[:, None, None, :].copy())
+    bias = data.padding_bias()
+    masks = [] if bias is None else [bias]
 
-    def side() -> Side:
+    def spread(parameter: Any) -> Any:
+        """(B, G, S, D) to (B, H, S, D) within the graph."""
+        grouped = opset.unsqueeze(parameter, np.array(2))
+        wide = opset.broadcast(grouped, np.array([p.B, p.groups, repeats, p.keys, p.D]))
+        return opset.reshape(wide, np.array([p.B, p.H, p.keys, p.D]), special_zero=False)
+
+    def side(keys: list[np.ndarray], in_graph: bool) -> Side:
+        arrays = [data.query, *keys, *masks]
         parameters = [opset.parameter(list(array.shape), array.dtype) for array in arrays]
-        result = opset.scaled_dot_product_attention(*parameters, causal=p.causal)
+        query, key, value, *mask = parameters
+        if in_graph:
+            key, value = spread(key), spread(value)
+        result = opset.scaled_dot_product_attention(query, key, value, *mask, causal=p.causal)
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -54,4 +61,13 @@ def prepare(data: Any) -> Side:
 
         return Side(call, lambda done: done[0].get_output_tensor(0).data.copy())
 
-    return fastest({"opset13" + (", keys repeated beforehand" if repeats > 1 else ""): side})
+    keys = [data.key, data.value]
+    if repeats == 1:
+        return fastest({"opset13": partial(side, keys, False)})
+    repeated = [np.repeat(array, repeats, axis=1) for array in keys]
+    return fastest(
+        {
+            "opset13, keys repeated beforehand": partial(side, repeated, False),
+            "opset13, keys broadcast in the graph": partial(side, keys, True),
+        }
+    )

@@ -1,33 +1,25 @@
 """PyTorch: torch.nn.functional.scaled_dot_product_attention."""
 
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from benchmarks.environment import thread_count
-from benchmarks.peers import fastest, require
+from benchmarks.peers import fastest, require_torch
 from benchmarks.registry import Side
 
 
 def prepare(data: Any) -> Side:
-    torch = require("torch")
-    torch.set_num_threads(thread_count())
+    torch = require_torch()
     attention = torch.nn.functional.scaled_dot_product_attention
     p = data.problem
     arrays = [torch.from_numpy(array) for array in (data.query, data.key, data.value)]
     options: dict[str, Any] = {"is_causal": p.causal}
-    padding = data.padding()
-    if padding is not None:
+    bias = data.padding_bias()
+    if bias is not None:
         # Additive: PyTorch turns a bool mask into one at every call.
-        bias = np.where(padding, 0, -np.inf).astype(p.dtype)
-        options["attn_mask"] = torch.from_numpy(bias)[:, None, None, :]
+        options["attn_mask"] = torch.from_numpy(bias)
 
     def side(inputs: list, **more: Any) -> Side:
-        def call() -> Any:
-            with torch.inference_mode():
-                return attention(*inputs, **options, **more)
-
-        return Side(call, lambda result: result.numpy())
+        return Side(partial(attention, *inputs, **options, **more), lambda result: result.numpy())
 
     def contiguous() -> Side:
         return side(arrays)

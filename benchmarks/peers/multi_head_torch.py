@@ -1,15 +1,14 @@
 """PyTorch: torch.nn.MultiheadAttention in evaluation mode, without attention weights (its fast path)."""
 
+from functools import partial
 from typing import Any
 
-from benchmarks.environment import thread_count
-from benchmarks.peers import fastest, require
+from benchmarks.peers import fastest, require_torch
 from benchmarks.registry import Side
 
 
 def prepare(data: Any) -> Side:
-    torch = require("torch")
-    torch.set_num_threads(thread_count())
+    torch = require_torch()
     functional = torch.nn.functional
     layer = data.layer
     x, in_weight, in_bias, out_weight, out_bias = map(
@@ -28,22 +27,17 @@ def prepare(data: Any) -> Side:
         )
         attention.eval()
 
-        def call() -> Any:
-            with torch.inference_mode():
-                return attention(x, x, x, need_weights=False)[0]
-
-        return Side(call, lambda result: result.numpy())
+        return Side(partial(attention, x, x, x, need_weights=False), lambda result: result[0].numpy())
 
     def by_hand() -> Side:
         """As transformers writes it: linear, SDPA on a transposed view, linear."""
         shape = (layer.B, layer.L, 3, layer.H, layer.E // layer.H)
 
         def call() -> Any:
-            with torch.inference_mode():
-                query, key, value = functional.linear(x, in_weight, in_bias).view(shape).permute(2, 0, 3, 1, 4)
-                attended = functional.scaled_dot_product_attention(query, key, value)
-                joined = attended.transpose(1, 2).reshape(layer.B, layer.L, layer.E)
-                return functional.linear(joined, out_weight, out_bias)
+            query, key, value = functional.linear(x, in_weight, in_bias).view(shape).permute(2, 0, 3, 1, 4)
+            attended = functional.scaled_dot_product_attention(query, key, value)
+            joined = attended.transpose(1, 2).reshape(layer.B, layer.L, layer.E)
+            return functional.linear(joined, out_weight, out_bias)
 
         return Side(call, lambda result: result.numpy())
 

@@ -4,15 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.environment import thread_count
-from benchmarks.peers import require
+from benchmarks.peers import require, require_torch
 from benchmarks.registry import Side
 
 
 def prepare(data: Any, attention: str) -> Side:
-    torch = require("torch")
+    torch = require_torch()
     transformers = require("transformers")
-    torch.set_num_threads(thread_count())
     c = data.config
     bert = transformers.BertConfig(
         num_hidden_layers=c.layers,
@@ -32,11 +30,10 @@ def prepare(data: Any, attention: str) -> Side:
 
         def call() -> Any:
             out = torch.empty(len(data.tokens), c.hidden)
-            with torch.inference_mode():
-                for sentences, words, mask in inputs:
-                    hidden = model(input_ids=words, attention_mask=mask).last_hidden_state
-                    means = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-                    out[torch.from_numpy(sentences)] = torch.nn.functional.normalize(means)
+            for sentences, words, mask in inputs:
+                hidden = model(input_ids=words, attention_mask=mask).last_hidden_state
+                means = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+                out[torch.from_numpy(sentences)] = torch.nn.functional.normalize(means)
             return out
 
         return Side(call, lambda result: np.asarray(result))

@@ -42,6 +42,31 @@ def test_error_of_a_side_is_its_record(make_case):
     assert entries["broken"] == {"failed": "RuntimeError: no kernel"}
 
 
+def test_faster_way_with_a_wrong_result_gives_way_to_a_right_one(make_case):
+    right = Side(lambda: 2.0 * np.arange(64.0), np.asarray, "right")
+    wrong = Side(lambda: np.zeros(64), np.asarray, "wrong", slower=(Side(lambda: np.ones(3), np.asarray), right))
+    case = make_case(peers={"peer": lambda data: wrong})
+    sides, entries = session.prepare(case, case.make(), ["peer"])
+    assert sides["peer"] == right
+    assert entries["peer"] == {"error": 0.0, "setup": "right"}
+
+
+def test_case_without_its_input_is_recorded_as_missing(make_case):
+    def make():
+        raise Unavailable("the weights are not installed")
+
+    record = session.run_case(make_case(make=make), [], (0.0, 1), Ceilings())
+    assert record["sides"] == {"fastcore": {"missing": "the weights are not installed"}}
+    assert record["ceiling"] is record["fraction"] is None
+
+
+def test_case_without_a_ceiling_has_no_fraction(make_case):
+    record = session.run_case(make_case(ceiling=None), [], (0.0, 1), Ceilings())
+    session.fill_fractions([record], {})
+    assert record["fraction"] is None
+    assert record["sides"]["fastcore"]["seconds"] > 0
+
+
 def test_peers_that_were_not_asked_for_are_not_prepared(make_case):
     case = make_case(peers={"unwanted": failing(AssertionError("prepared"))})
     _, entries = session.prepare(case, case.make(), [])
