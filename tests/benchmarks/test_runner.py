@@ -32,6 +32,16 @@ def test_main_writes_report_and_raw_numbers(short, tmp_path, capsys):
     assert "fake f64 N64" in printed
 
 
+def test_cases_after_the_stop_are_skipped_and_listed(short, make_case, tmp_path, capsys):
+    short.setattr(registry, "all_cases", lambda: (make_case("fake/1"), make_case("fake/2")))
+    short.setattr(runner, "PACES", {"quick": (0.02, 3, 1.0, 0.0)})
+    assert runner.main(quick=True, results=tmp_path) == 0
+    run = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert run["cases"] == []
+    assert run["skipped"] == ["fake/1", "fake/2"]
+    assert "fake/2: skipped, the time of a quick run was up" in capsys.readouterr().out
+
+
 def test_default_folder_and_latest(short, tmp_path):
     short.chdir(tmp_path)
     assert runner.main() == 0
