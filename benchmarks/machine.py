@@ -13,16 +13,34 @@ import numpy as np
 
 from benchmarks.environment import thread_count
 from fastcore._core.jit import kernel
-from fastcore._core.simd import F32_LANES, F64_LANES, advance, broadcast, fma, load, pointer, reduce_add
+from fastcore._core.simd import F32_LANES, F64_LANES, NUM_REGISTERS, advance, broadcast, fma, load, pointer, reduce_add
 
-CHAINS = 10  # latency 4 × 2 units needs 8 independent chains; with two operands they fit the 16 registers of AVX2
+# Independent chains, latency × units: 4 × 2 on x86, and with two operands 10 fit the 16 registers of AVX2; 4 × 4 on ARM
+# cores with four units, whose 32 registers hold 20.
+CHAINS = 20 if NUM_REGISTERS >= 32 else 10
 TRIAL_S = 0.01
 MEMORY_BYTES = 1 << 28  # beyond any last-level cache share a virtual machine gets
 
 
 def _fma_loop(lanes: int) -> Any:
     @kernel
-    def fma_loop(start, count):
+    def twenty_chains(start, count):
+        factor, term = broadcast(start, lanes), broadcast(start, lanes)
+        c0, c1, c2, c3, c4 = factor, factor + start, factor - start, factor * start, -factor
+        c5, c6, c7, c8, c9 = c1 + start, c1 * start, c2 - start, c3 + start, c4 - start
+        d0, d1, d2, d3, d4 = -c1, -c2, -c3, c5 + c1, c5 + c2
+        d5, d6, d7, d8, d9 = -c5, -c6, -c7, c6 + c1, c6 + c2
+        for _ in range(count):
+            c0, c1, c2, c3 = fma(c0, factor, term), fma(c1, factor, term), fma(c2, factor, term), fma(c3, factor, term)
+            c4, c5, c6, c7 = fma(c4, factor, term), fma(c5, factor, term), fma(c6, factor, term), fma(c7, factor, term)
+            c8, c9, d0, d1 = fma(c8, factor, term), fma(c9, factor, term), fma(d0, factor, term), fma(d1, factor, term)
+            d2, d3, d4, d5 = fma(d2, factor, term), fma(d3, factor, term), fma(d4, factor, term), fma(d5, factor, term)
+            d6, d7, d8, d9 = fma(d6, factor, term), fma(d7, factor, term), fma(d8, factor, term), fma(d9, factor, term)
+        first = ((c0 + c1) + (c2 + c3)) + ((c4 + c5) + (c6 + c7)) + (c8 + c9)
+        return reduce_add(first + ((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 + d7)) + (d8 + d9))
+
+    @kernel
+    def ten_chains(start, count):
         factor, term = broadcast(start, lanes), broadcast(start, lanes)
         c0, c1, c2, c3, c4 = factor, factor + start, factor - start, factor * start, -factor
         c5, c6, c7, c8, c9 = c1 + start, c1 * start, c2 - start, c3 + start, c4 - start
@@ -34,7 +52,7 @@ def _fma_loop(lanes: int) -> Any:
             c8, c9 = fma(c8, factor, term), fma(c9, factor, term)
         return reduce_add(((c0 + c1) + (c2 + c3)) + ((c4 + c5) + (c6 + c7)) + (c8 + c9))
 
-    return fma_loop
+    return twenty_chains if CHAINS == 20 else ten_chains
 
 
 fma_loop_f32 = _fma_loop(F32_LANES)
