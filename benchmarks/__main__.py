@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what `python -m fastcore bench` runs, without the command line's packages."""
+"""`python -m benchmarks`: what `python -m fastcore bench` runs, without typer."""
 
 import argparse
 import sys
@@ -9,7 +9,9 @@ from benchmarks import runner
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the selection that takes under two minutes on two cores")
-    parser.add_argument("--full", action="store_true", help="every case, with more rounds")
+    parser.add_argument(
+        "--full", action="store_true", help="every case, with more rounds (the default runs them too, more briefly)"
+    )
     parser.add_argument("--filter", metavar="REGEX", help="only cases whose name contains a match")
     parser.add_argument("--peers", metavar="NAMES", help="all, none, or a comma-separated list")
     parser.add_argument("--results", metavar="FOLDER", help="where JSON, Markdown and plots go")

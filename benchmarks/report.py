@@ -149,8 +149,9 @@ def machine_lines(run: dict) -> list[str]:
     """Where and with what the run was made."""
     machine: dict[str, Any] = run["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    set_by_user = any(name.endswith("_NUM_THREADS") for name in machine["settings"])
-    threads = "thread counts as set in the environment" if set_by_user else f"{machine['threads']} threads for every side"
+    threads = f"{machine['threads']} threads for every side"
+    if any(name.endswith("_NUM_THREADS") for name in machine["settings"]):
+        threads = "thread counts as set in the environment"
     lines = [
         f"{machine['processor']} ({machine['compiled_for']}), {machine['cores']} cores; {threads}",
         f"{machine['system']}, Python {machine['python']}, {versions}",

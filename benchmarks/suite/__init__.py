@@ -1,7 +1,7 @@
 """The asv suite. asv imports every file of this folder, and imports the folder as a package of its own, `suite`.
 
-The code under test is the `fastcore` that Python finds (for another commit: PYTHONPATH, see `asv_compare`). The cases and
-the examples they run are always those beside this file, so that two commits are measured by the same code.
+The code under test is the `fastcore` that Python finds (for another commit: PYTHONPATH, see `asv_compare`). The cases
+and the examples they run are always those beside this file, so that two commits are measured by the same code.
 """
 
 import importlib.util

@@ -10,6 +10,7 @@ environment.unset_openblas()  # before the registry loads NumPy
 from benchmarks import registry, timing  # noqa: E402
 
 CASES = {case.name: case for case in registry.select(quick=True, cases=registry.cases_of_this_commit())}
+NAMES = list(CASES)
 
 
 def warm() -> None:
@@ -24,7 +25,7 @@ def warm() -> None:
 class Quick:
     """Input and compiled code, made outside of what is measured."""
 
-    params = list(CASES)
+    params = NAMES
     param_names = ("case",)
     timeout = 300
 

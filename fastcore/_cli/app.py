@@ -45,7 +45,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="A selection that takes under two minutes on two cores.")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Every case and size.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every case, with more rounds (the default runs them too, more briefly).")
+    ] = False,
     filter: Annotated[str, typer.Option(metavar="REGEX", help="Only cases whose name contains a match.")] = "",
     peers: Annotated[str, typer.Option(metavar="NAMES", help="all, none, or a comma-separated list.")] = "",
     results: Annotated[str, typer.Option(help="Folder for the JSON, Markdown and plots.")] = "",
@@ -57,7 +59,7 @@ def bench(
     if not (checkout / "benchmarks" / "runner.py").is_file():
         raise _fail(
             "The benchmarks are in the source checkout, not in the installed package. Clone the repository or unpack"
-            " the sdist; in it, run `make bench`, or `pip install -e '.[bench]'` and `python -m fastcore bench`."
+            ' the sdist; in it, run `make bench`, or `pip install -e ".[bench]"` and `python -m fastcore bench`.'
         )
     sys.path.insert(0, str(checkout))
     try:
@@ -65,7 +67,7 @@ def bench(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("benchmarks"):
             raise
-        raise _fail(f"The benchmarks need {error.name}. Install it with: pip install -e '.[bench]'") from None
+        raise _fail(f'The benchmarks need {error.name}. Install it with: pip install -e ".[bench]"') from None
     status = runner.main(quick=quick, full=full, filter=filter or None, peers=peers or None, results=results or None)
     raise typer.Exit(status or 0)
 

@@ -10,6 +10,12 @@ def test_every_picture_of_a_run_is_written(run, tmp_path):
     assert all(path.stat().st_size > 5000 for path in tmp_path.iterdir())
 
 
+def test_roofline_leaves_out_cases_without_a_ceiling(run):
+    run["cases"][0]["ceiling"] = run["cases"][1]["ceiling"] = None
+    (axes,) = plots.roofline(run).axes
+    assert len(axes.lines) == 2
+
+
 def test_scaling_needs_two_lengths(run):
     run["cases"] = run["cases"][:1]
     assert plots.scaling(run) is None
