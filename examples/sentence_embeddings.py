@@ -246,6 +246,8 @@ class Encoder:
 
     def tokenize(self, sentences: Sequence[str]) -> list[np.ndarray]:
         """Token numbers of each sentence, with [CLS] and [SEP], cut to what the model takes."""
+        if self._tokenizer is None:
+            raise ValueError("Sentences need a tokenizer; this Encoder has none. Give it one, or use encode_tokens.")
         return [np.array(encoding.ids) for encoding in self._tokenizer.encode_batch(list(sentences))]
 
     def encode(self, sentences: Sequence[str], batch_size: int = 64) -> np.ndarray:
@@ -339,6 +341,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=64, help="sentences in memory at once (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=40, help="rows of the table (default: %(default)s)")
     options = parser.parse_args(arguments)
+    if options.batch_size < 1:
+        parser.error(f"--batch-size must be at least 1; got {options.batch_size}")
+    out = options.out and options.out.with_suffix(".npz")
     try:
         encoder = Encoder.load()
         sentences = read_sentences(options.file)
@@ -346,13 +351,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     embeddings = encoder.encode(sentences, options.batch_size)
-    if options.out:
-        np.savez_compressed(options.out, embeddings=embeddings, sentences=np.array(sentences))
+    if out:
+        np.savez_compressed(out, embeddings=embeddings, sentences=np.array(sentences))
     if len(sentences) > 1:
         show(sentences, nearest(embeddings, options.rows))
-    print(
-        f"{len(sentences)} sentences, {embeddings.shape[1]} features" + (f", in {options.out}" if options.out else "")
-    )
+    print(f"{len(sentences)} sentences, {embeddings.shape[1]} features" + (f", in {out}" if out else ""))
     return 0
 
 

@@ -66,6 +66,17 @@ def test_encode_of_nothing():
     assert Encoder(SMALL, small_weights(SMALL)).encode_tokens([]).shape == (0, SMALL.hidden)
 
 
+def test_encode_without_a_tokenizer_says_so():
+    with pytest.raises(ValueError, match="Sentences need a tokenizer"):
+        Encoder(SMALL, small_weights(SMALL)).encode(["A cat sleeps."])
+
+
+def test_batches_of_nothing_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        example.main(["--batch-size", "0"])
+    assert "--batch-size must be at least 1; got 0" in capsys.readouterr().err
+
+
 def test_nearest_is_another_sentence():
     embeddings = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
     assert example.nearest(embeddings, 2) == [(0, 2, pytest.approx(0.6)), (1, 2, pytest.approx(0.8))]
@@ -122,10 +133,10 @@ def test_configuration_of_the_benchmark_is_the_models(encoder):
 
 @pytest.mark.peer
 def test_command_line_writes_embeddings_and_prints_neighbours(encoder, tmp_path, capsys):
-    text, out = tmp_path / "text.txt", tmp_path / "out.npz"
+    text, out = tmp_path / "text.txt", tmp_path / "out"
     text.write_text("A cat sleeps.\n\nShares fell.\n  A kitten is napping.\n", encoding="utf-8")
     assert example.main([str(text), "--out", str(out)]) == 0
-    with np.load(out) as file:
+    with np.load(tmp_path / "out.npz") as file:
         assert list(file["sentences"]) == ["A cat sleeps.", "Shares fell.", "A kitten is napping."]
         np.testing.assert_allclose(np.linalg.norm(file["embeddings"], axis=1), 1, rtol=1e-6)
     printed = capsys.readouterr().out
