@@ -152,7 +152,7 @@ def write(run: dict, folder: Path, console: Console) -> None:
     try:
         from benchmarks import plots
     except ModuleNotFoundError as error:
-        console.print(f"No plots: {error}. Install them with: pip install -e '.[bench]'", markup=False)
+        console.print(f'No plots: {error}. Install them with: pip install -e ".[bench]"', markup=False)
     else:
         pictures = [path.name for path in plots.write(run, folder)]
     (folder / "report.md").write_text(report.markdown(run, pictures), encoding="utf-8")

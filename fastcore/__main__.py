@@ -11,7 +11,7 @@ def main() -> None:
             raise
         print(
             f"The command line of fastcore needs {error.name}, which is not installed."
-            " Install it with: pip install 'fastcore-kernels[cli]'",
+            ' Install it with: pip install "fastcore-kernels[cli]"',
             file=sys.stderr,
         )
         raise SystemExit(2) from None

@@ -117,7 +117,7 @@ def test_command_line_without_its_extra_names_it(tmp_path, module):
     assert result.returncode == 2
     assert result.stderr.strip() == (
         f"The command line of fastcore needs {module}, which is not installed."
-        " Install it with: pip install 'fastcore-kernels[cli]'"
+        ' Install it with: pip install "fastcore-kernels[cli]"'
     )
 
 
