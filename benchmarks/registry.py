@@ -1,7 +1,6 @@
 """What a benchmark case is, and the list of all of them."""
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -92,16 +91,16 @@ def all_cases() -> tuple[Case, ...]:
     return unique(case for domain in DOMAINS for case in cases_of(domain))
 
 
-@cache
-def cases_of_this_commit() -> tuple[Case, ...]:
-    """For asv: the cases without the domains that the commit under test cannot run, which are named on stderr."""
+def cases_of_this_commit() -> tuple[tuple[Case, ...], list[str]]:
+    """For asv: the cases without the domains that the commit under test cannot run, and a line on each of these."""
     cases: list[Case] = []
+    left_out: list[str] = []
     for domain in DOMAINS:
         try:
             cases += cases_of(domain)
         except (ImportError, AttributeError) as error:
-            print(f"domain {domain} left out: {error}", file=sys.stderr)
-    return unique(cases)
+            left_out.append(f"domain {domain} left out: {error}")
+    return unique(cases), left_out
 
 
 def cases_of(domain: str) -> list[Case]:
