@@ -25,8 +25,8 @@ TITLES = {
     "openvino": "OpenVINO",
     "jax": "JAX",
 }
-CAPTION = "Medians; how many times longer than fastcore: ratio of medians"
 FEW_ROUNDS = 5  # a median of fewer rounds is marked with their number
+CAPTION = f"Medians (n: rounds, where fewer than {FEW_ROUNDS}); how many times longer than fastcore: ratio of medians"
 
 
 def title(side: str) -> str:
@@ -77,7 +77,7 @@ def cell(case: dict, side: str, separator: str = " ", brief: bool = False) -> st
     if "seconds" not in entry:
         return "failed" if "failed" in entry else "–"
     text = duration(entry["seconds"])
-    if len(entry["rounds"]) < FEW_ROUNDS and not brief:
+    if len(entry["rounds"]) < FEW_ROUNDS:
         text += f" (n={len(entry['rounds'])})"
     if side == OURS or "ratio" not in entry:
         return text
@@ -191,7 +191,7 @@ def markdown(run: dict, pictures: Iterable[str] = ()) -> str:
     text += [f"- {line}" for line in machine_lines(run)]
     text += [
         "",
-        f"{CAPTION} (quartiles of the ratios in each round). n: rounds, where fewer than {FEW_ROUNDS}.",
+        f"{CAPTION} (quartiles of the ratios in each round).",
         "",
         *table(run),
         "",
