@@ -24,8 +24,10 @@ from statistics import median
 
 from benchmarks.registry import Side
 
-MEASUREMENT_S = 0.004  # 1000 × the resolution of a loaded machine's clock and timer interrupts
-WARM_UP_S = 0.002
+MEASUREMENT_S = 0.01  # far above the resolution of the clock, timer interrupts and the wake-up of threads
+# After an idle pause the processor is slow for some milliseconds: the second 3 ms call after one took 3.2 ms, a call in
+# a loop 2.8 ms. Every side gets the same time to warm up.
+WARM_UP_S = 0.02
 LONG_CALL_S = (
     0.15  # waking threads (at most 8 ms, GNU omp) is then below the noise, and the warm-up would double the time
 )
