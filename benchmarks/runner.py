@@ -19,7 +19,7 @@ from benchmarks import environment, registry
 
 # Seconds for the timed rounds of one case, least number of rounds, seconds for all, seconds after which no case begins.
 # Quick has to end within two minutes, loading all peers (10 s), compilation and plots included.
-PACES: dict[str, tuple] = {"quick": (2.0, 5, 85.0, 105.0), "normal": (6.0, 7), "full": (20.0, 11)}
+PACES: dict[str, tuple] = {"quick": (1.0, 4, 80.0, 108.0), "normal": (6.0, 7), "full": (20.0, 11)}
 RESULTS = Path("results")
 
 

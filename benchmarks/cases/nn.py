@@ -116,7 +116,7 @@ def cases() -> list[Case]:
         Problem("layer_norm", 8192, 1024, quick=True),
         Problem("layer_norm", 64, 768),
         Problem("add_layer_norm", 5632, 384),
-        Problem("gelu", 5632, 1536, quick=True),
+        Problem("gelu", 5632, 1536),
         Problem("gelu", 5632, 1536, "tanh"),
     ]
     return [case(problem) for problem in problems]
