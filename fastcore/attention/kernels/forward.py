@@ -21,18 +21,8 @@ NS_PER_FMA_BYTE = 0.02 / 4
 WORDS = 4294967296.0
 
 # Places in the array of options; addresses are 0 where there is no such array.
-LEFT, RIGHT, SEED, MASK_KIND, MASK, MASK_STRIDES, QUERY_OFFSET, KEY_LENGTHS, LSE, OPTIONS = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    9,
-    10,
-    11,
-    12,
-)
+LEFT, RIGHT, SEED, MASK_KIND, MASK, QUERY_OFFSET, KEY_LENGTHS, LSE, MASK_STRIDES = range(9)
+OPTIONS = MASK_STRIDES + 4
 
 
 @kernel
@@ -290,6 +280,6 @@ def flash_forward(
     # The addresses in here are good as long as the caller's arrays, which this frame refers to until the end.
     options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
     itemsize = query.itemsize
-    fmas = query.size * key.shape[2] + out.size * key.shape[2]
+    fmas = (query.size + out.size) * key.shape[2]
     work = _FORWARD_F32 if itemsize == 4 else _FORWARD_F64
     work(fmas * itemsize * NS_PER_FMA_BYTE, query, key, value, out, options, scale, softcap, dropout_p)
