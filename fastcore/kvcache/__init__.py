@@ -1,0 +1,1 @@
+"""Caches of keys and values for decoding token by token."""

@@ -1,0 +1,1 @@
+"""Kernels of the caches: writing rows in their storage format and reading them back."""
