@@ -13,15 +13,18 @@ from fastcore.reference.attention import (
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
+from fastcore.reference.quantization import dequantize, quantize
 
 __all__ = [
     "add_layer_norm",
     "attention_weights",
+    "dequantize",
     "dropout_mask",
     "gelu",
     "layer_norm",
     "merge_attention_states",
     "multi_head_attention",
     "philox4x32",
+    "quantize",
     "scaled_dot_product_attention",
 ]

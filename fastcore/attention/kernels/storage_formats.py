@@ -1,0 +1,3 @@
+"""Formats in which a cache stores rows of keys and values, as kernels know them: see `fastcore.kvcache.formats`."""
+
+F32, F16, BF16, INT8, INT4 = range(5)

@@ -1,0 +1,59 @@
+"""The formats a cache stores keys and values in: names, and bytes of a row.
+
+A row is one token's key (or value) of one head. It is padded with zeros to whole vectors of 16 elements (int4: to whole
+groups of 32), so that kernels have no tails.
+
+======== ===================== ========================================= ==================================
+format   row of D elements     scales                                    error of an element x
+======== ===================== ========================================= ==================================
+float32  4 pad16(D) bytes      none                                      0
+float16  2 pad16(D) bytes      none                                      2^-11 abs(x) up to 65504, then inf
+bfloat16 2 pad16(D) bytes      none                                      2^-8 abs(x)
+int8     pad16(D) bytes        float32 a row: largest abs(x) / 127       half a step: largest / 254
+int4     pad32(D) / 2 bytes    float16 scale, minimum a group of 32      half a step: (max - min) / 30
+======== ===================== ========================================= ==================================
+
+The bounds are held, with their rounding terms, by tests/kvcache/test_quantization.py. A row (int4: a group) with a NaN
+or an inf in it reads back as NaN as a whole, as does a group whose scale or minimum is beyond float16's 65504.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastcore.attention.kernels.storage_formats import BF16, F16, F32, INT4, INT8
+
+FORMATS = ("float32", "float16", "bfloat16", "int8", "int4")
+
+VECTOR = 16
+GROUP = 32
+
+
+class Format(NamedTuple):
+    """How rows of a storage format lie in memory."""
+
+    number: int  # in kernels: fastcore.attention.kernels.storage_formats
+    dtype: np.dtype  # of the stored elements
+    padding: int  # elements a row is padded to a multiple of
+    per_element: int  # elements in one stored element
+
+    def row(self, size: int) -> int:
+        """Stored elements of a row of `size` numbers."""
+        return -(-size // self.padding) * self.padding // self.per_element
+
+    def scales(self, size: int) -> tuple[tuple[int, ...], np.dtype] | None:
+        """Shape and dtype of the scales of a row of `size` numbers; None where there are none."""
+        if self.number == INT8:
+            return (), np.dtype(np.float32)
+        if self.number == INT4:
+            return (-(-size // GROUP), 2), np.dtype(np.uint16)
+        return None
+
+
+FORMAT = {
+    "float32": Format(F32, np.dtype(np.float32), VECTOR, 1),
+    "float16": Format(F16, np.dtype(np.uint16), VECTOR, 1),
+    "bfloat16": Format(BF16, np.dtype(np.uint16), VECTOR, 1),
+    "int8": Format(INT8, np.dtype(np.int8), VECTOR, 1),
+    "int4": Format(INT4, np.dtype(np.uint8), GROUP, 2),
+}
