@@ -14,6 +14,7 @@ from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
 from fastcore.reference.quantization import dequantize, quantize
+from fastcore.reference.rotary import rotary_embedding
 
 __all__ = [
     "add_layer_norm",
@@ -26,5 +27,6 @@ __all__ = [
     "multi_head_attention",
     "philox4x32",
     "quantize",
+    "rotary_embedding",
     "scaled_dot_product_attention",
 ]
