@@ -21,12 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcore.attention.kernels.storage_formats import BF16, F16, F32, INT4, INT8
+from fastcore.attention.kernels.storage_formats import BF16, F16, F32, GROUP, INT4, INT8, VECTOR
 
 FORMATS = ("float32", "float16", "bfloat16", "int8", "int4")
-
-VECTOR = 16
-GROUP = 32
 
 
 class Format(NamedTuple):

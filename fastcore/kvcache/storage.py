@@ -1,15 +1,23 @@
 """The stored bytes of keys and values behind both caches: pages of rows in one of five formats."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from fastcore.attention.kernels.storage_formats import VECTOR
 from fastcore.kvcache.formats import FORMAT, FORMATS
-from fastcore.reference.quantization import dequantize, quantize
+from fastcore.kvcache.kernels import write as kernels
+from fastcore.kvcache.kernels.read import read
+from fastcore.kvcache.kernels.write import COUNT, FIRST, RECORD_FIELDS, START, TABLE
 
-__all__ = ["FORMATS", "Storage"]
+__all__ = ["COUNT", "FIRST", "FORMATS", "NO_RING", "START", "TABLE", "Storage", "new_records"]
 
 ALIGNMENT = 64
+# Slots that `Storage.copy_slots` moves by one indexing: a bound for the memory between the two.
+SLOTS_AT_ONCE = 1024
+# In the place of (sinks, ring_rows): slots are positions.
+NO_RING = (0, 0)
 
 
 class Storage:
@@ -43,6 +51,24 @@ class Storage:
         if self.key_scales is not None and self.value_scales is not None:
             self.arrays |= {"key_scales": self.key_scales, "value_scales": self.value_scales}
         self.nbytes = sum(array.nbytes for array in self.arrays.values())
+        self._storage = self._describe()
+
+    def _describe(self) -> np.ndarray:
+        """What kernels know of this storage: `fastcore.kvcache.kernels.write`."""
+        return np.array(
+            [
+                _address(self.keys),
+                0 if self.key_scales is None else _address(self.key_scales),
+                _address(self.values),
+                0 if self.value_scales is None else _address(self.value_scales),
+                self.page_size,
+                self.num_kv_heads,
+                self.head_dim,
+                self.value_dim,
+                FORMAT[self.dtype].number,
+            ],
+            np.int64,
+        )
 
     def write(
         self,
@@ -58,36 +84,52 @@ class Storage:
         ----------
         tables : of each sequence its pages, int64, C-contiguous
         starts : position of each one's first new token
-        keys, values : of each one (G, T, D) and (G, T, Dv) float32 of any strides whose last axis is contiguous
+        keys, values : of each one (G, T, D) and (G, T, Dv) float32 of any strides whose last axis is contiguous; T >= 0
         ring : (sinks, ring_rows), optional: position p >= sinks has slot sinks + (p - sinks) % ring_rows, else slot p.
             No more than ring_rows tokens a sequence.
         """
-        for table, start, key, value in zip(tables, starts, keys, values, strict=True):
-            slots = start + np.arange(key.shape[1])
-            if ring is not None:
-                sinks, ring_rows = ring
-                slots = np.where(slots < sinks, slots, sinks + (slots - sinks) % ring_rows)
-            pages, places = table[slots // self.page_size], slots % self.page_size
-            for x, rows, scales in ((key, self.keys, self.key_scales), (value, self.values, self.value_scales)):
-                stored = quantize(x.swapaxes(0, 1), self.dtype)
-                rows[pages, :, places] = stored["rows"]
-                if scales is not None:
-                    scales[pages, :, places] = stored["scales"]
+        records = new_records(len(tables))
+        for record, table, start, key, value in zip(records, tables, starts, keys, values, strict=True):
+            record[:] = (_address(table), start, key.shape[1], 0, *_place(key), *_place(value))
+        tokens = sum(key.shape[1] for key in keys)
+        kernels.write_records(records, tokens, self._storage, *(ring or NO_RING))
+
+    def write_arrays(
+        self, records: np.ndarray, keys: np.ndarray, values: np.ndarray, ring: tuple[int, int] = NO_RING
+    ) -> None:
+        """`write` without Python's work for each sequence: tokens of all sequences in one array, and records.
+
+        Parameters
+        ----------
+        records : (n, RECORD_FIELDS) int64, C-contiguous, from `new_records`; may be used again and again
+            Of sequence i the caller fills in TABLE, START, COUNT and FIRST; what else is in there is overwritten.
+        keys, values : (B, G, T, D) and (B, G, T, Dv) float32 of any strides whose last axis is contiguous
+            B = n: tokens FIRST to FIRST + COUNT of row i belong to sequence i. B = 1: those tokens of the one row,
+            where sequences are packed one after the other: ``packed.transpose(1, 0, 2)[None]`` of (tokens, G, D).
+        ring : as in `write`
+        """
+        kernels.write_arrays(records, self._storage, keys, values, *ring)
 
     def read(self, table: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keys (G, n, D) and values (G, n, Dv) in float32 of n slots of a sequence."""
         slots = np.asarray(slots, np.int64)
-        pages, places = table[slots // self.page_size], slots % self.page_size
-        result = []
-        for rows, scales, size in (
-            (self.keys, self.key_scales, self.head_dim),
-            (self.values, self.value_scales, self.value_dim),
-        ):
-            stored = {"rows": rows[pages, :, places]}
-            if scales is not None:
-                stored["scales"] = scales[pages, :, places]
-            result.append(dequantize(stored, self.dtype, size).swapaxes(0, 1))
-        return result[0], result[1]
+        heads = np.arange(self.num_kv_heads)[:, None]
+        rows = (table[slots // self.page_size] * self.num_kv_heads + heads) * self.page_size + slots % self.page_size
+        return (
+            self._read(rows, self.keys, self.key_scales, self.head_dim),
+            self._read(rows, self.values, self.value_scales, self.value_dim),
+        )
+
+    def _read(self, rows: np.ndarray, stored: np.ndarray, scales: np.ndarray | None, size: int) -> np.ndarray:
+        out = np.empty((rows.size, -(-size // VECTOR) * VECTOR), np.float32)
+        row_bytes = stored.shape[-1] * stored.itemsize
+        scales_address = 0 if scales is None else _address(scales)
+        read(out, rows.reshape(-1), _address(stored), row_bytes, scales_address, FORMAT[self.dtype].number)
+        return out[:, :size].reshape(*rows.shape, size)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._storage = self._describe()  # a copy has addresses of its own
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy a page onto another one."""
@@ -107,8 +149,21 @@ class Storage:
                 other.arrays[name][other_pages, :, other_places] = array[pages, :, places]
 
 
-# Slots that `copy_slots` moves by one indexing: a bound for the memory between the two.
-SLOTS_AT_ONCE = 1024
+def new_records(count: int) -> np.ndarray:
+    """Zeroed records of `count` sequences, for `Storage.write_arrays`."""
+    return np.zeros((count, RECORD_FIELDS), np.int64)
+
+
+def _address(array: np.ndarray) -> int:
+    """Address of the first element; a third of the time that `array.ctypes.data` takes."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _place(array: np.ndarray) -> tuple[int, int, int]:
+    """Address and strides in elements of (G, T, size), in the order of a record."""
+    head, token, _ = array.strides
+    return _address(array), head // array.itemsize, token // array.itemsize
 
 
 def _stored(pages: tuple[int, ...], size: int, dtype: str) -> tuple[np.ndarray, np.ndarray | None]:

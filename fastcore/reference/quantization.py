@@ -70,7 +70,7 @@ def _quantize_int4(x: np.ndarray) -> dict[str, np.ndarray]:
     size = x.shape[-1]
     filled = np.concatenate([x, np.repeat(x[..., -1:], -size % GROUP, axis=-1)], axis=-1)
     groups = filled.reshape(*x.shape[:-1], -1, GROUP)
-    lowest, highest = groups.min(axis=-1), groups.max(axis=-1)
+    lowest, highest = groups.min(axis=-1) + np.float32(0), groups.max(axis=-1) + np.float32(0)  # no -0.0
     scales = ((highest - lowest) / np.float32(15)).astype(np.float16)
     minima = lowest.astype(np.float16)
     broken = ~(np.isfinite(scales) & np.isfinite(minima) & np.isfinite(highest))
