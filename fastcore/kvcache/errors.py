@@ -6,3 +6,12 @@ class CacheFullError(RuntimeError):
 
     Room comes back with `free`, `truncate` or `reset`, after which the call can be repeated.
     """
+
+
+def require_pages(needed: int, free: int, num_pages: int, page_size: int) -> None:
+    """Raise unless `needed` pages are free."""
+    if needed > free:
+        raise CacheFullError(
+            f"the cache has too few free pages. Needed {needed} of {page_size} tokens, free {free} of {num_pages};"
+            " nothing was changed. Free or truncate sequences, or make the cache with more pages."
+        )
