@@ -17,6 +17,7 @@ The bounds are held, with their rounding terms, by tests/kvcache/test_quantizati
 or an inf in it reads back as NaN as a whole, as does a group whose scale or minimum is beyond float16's 65504.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -54,3 +55,14 @@ FORMAT = {
     "int8": Format(INT8, np.dtype(np.int8), VECTOR, 1),
     "int4": Format(INT4, np.dtype(np.uint8), GROUP, 2),
 }
+
+
+def bytes_per_token(dtype: str, head_dim: int, value_dim: int) -> int:
+    """Stored bytes of one token's key and value of one head, scales included."""
+    layout = FORMAT[dtype]
+    total = 0
+    for size in (head_dim, value_dim):
+        scales = layout.scales(size)
+        total += layout.row(size) * layout.dtype.itemsize
+        total += 0 if scales is None else math.prod(scales[0]) * scales[1].itemsize
+    return total

@@ -14,8 +14,6 @@ from fastcore.kvcache.kernels.write import COUNT, FIRST, RECORD_FIELDS, START, T
 __all__ = ["COUNT", "FIRST", "FORMATS", "NO_RING", "START", "TABLE", "Storage", "new_records"]
 
 ALIGNMENT = 64
-# Slots that `Storage.copy_slots` moves by one indexing: a bound for the memory between the two.
-SLOTS_AT_ONCE = 1024
 # In the place of (sinks, ring_rows): slots are positions.
 NO_RING = (0, 0)
 
@@ -88,11 +86,14 @@ class Storage:
         ring : (sinks, ring_rows), optional: position p >= sinks has slot sinks + (p - sinks) % ring_rows, else slot p.
             No more than ring_rows tokens a sequence.
         """
-        records = new_records(len(tables))
-        for record, table, start, key, value in zip(records, tables, starts, keys, values, strict=True):
-            record[:] = (_address(table), start, key.shape[1], 0, *_place(key), *_place(value))
-        tokens = sum(key.shape[1] for key in keys)
-        kernels.write_records(records, tokens, self._storage, *(ring or NO_RING))
+        if len(tables) == 0:
+            return
+        complete = [
+            (_address(table), start, key.shape[1], 0, *_place(key), *_place(value))
+            for table, start, key, value in zip(tables, starts, keys, values, strict=True)
+        ]
+        numbers = sum(key.size for key in keys) + sum(value.size for value in values)
+        kernels.write_records(np.array(complete, np.int64), numbers, self._storage, *(ring or NO_RING))
 
     def write_arrays(
         self, records: np.ndarray, keys: np.ndarray, values: np.ndarray, ring: tuple[int, int] = NO_RING
@@ -141,12 +142,14 @@ class Storage:
 
         `other` has the same heads, sizes and dtype; its page size may be another one.
         """
-        for first in range(0, count, SLOTS_AT_ONCE):
-            slots = np.arange(first, min(first + SLOTS_AT_ONCE, count))
-            pages, places = table[slots // self.page_size], slots % self.page_size
-            other_pages, other_places = other_table[slots // other.page_size], slots % other.page_size
+        done = 0
+        while done < count:
+            (page, place), (other_page, other_place) = divmod(done, self.page_size), divmod(done, other.page_size)
+            run = min(count - done, self.page_size - place, other.page_size - other_place)
+            rows, other_rows = slice(place, place + run), slice(other_place, other_place + run)
             for name, array in self.arrays.items():
-                other.arrays[name][other_pages, :, other_places] = array[pages, :, places]
+                other.arrays[name][other_table[other_page], :, other_rows] = array[table[page], :, rows]
+            done += run
 
 
 def new_records(count: int) -> np.ndarray:

@@ -91,12 +91,6 @@ def write_parallel(body, workers, records, storage, sinks, ring_rows, counter):
 
 
 @kernel
-def work_of(tokens, storage):
-    """Estimated nanoseconds of one thread."""
-    return tokens * storage[HEADS] * (storage[KEY_SIZE] + storage[VALUE_SIZE]) * NS_PER_NUMBER
-
-
-@kernel
 def place_arrays(record, sequence, keys, values):
     """Enter the sequence's addresses and strides in (B, G, T, D) and (B, G, T, Dv); B = 1: all share one row."""
     index = sequence if keys.shape[0] > 1 else 0
@@ -113,7 +107,7 @@ def write_small(body, records, storage, keys, values, sinks, ring_rows, alone):
     for i in range(records.shape[0]):
         place_arrays(records[i], i, keys, values)
         tokens += records[i, COUNT]
-    work_ns = work_of(tokens, storage)
+    work_ns = tokens * storage[HEADS] * (storage[KEY_SIZE] + storage[VALUE_SIZE]) * NS_PER_NUMBER
     if work_ns < threads.SMALLEST_WORK_NS and call_by_address(body, (records, storage, sinks, ring_rows, alone)):
         return 0.0
     return work_ns
@@ -128,12 +122,12 @@ _SMALL = Direct(
 )
 
 
-def write_records(records, tokens, storage, sinks, ring_rows):
-    """Write what complete records say; ``tokens`` is the sum of their COUNT, ``ring_rows`` 0 for no ring.
+def write_records(records, numbers, storage, sinks, ring_rows):
+    """Write the ``numbers`` numbers that complete records speak of; ``ring_rows`` 0 for no ring.
 
     records (n, RECORD_FIELDS), storage (9,): C-contiguous int64. The caller keeps alive what they have addresses of.
     """
-    _WRITE(work_of(tokens, storage), records, storage, sinks, ring_rows)
+    _WRITE(numbers * NS_PER_NUMBER, records, storage, sinks, ring_rows)
 
 
 def write_arrays(records, storage, keys, values, sinks, ring_rows):
