@@ -1,7 +1,7 @@
 """What a benchmark case is, and the list of all of them."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -13,6 +13,7 @@ DOMAINS = ("attention", "sentence_embeddings", "multi_head", "nn", "tile", "cold
 
 OURS = "fastcore"
 NUMPY = "numpy"
+BOUND = "streaming read"  # the ceiling of a case that has a `bound`
 
 
 class Unavailable(Exception):
@@ -60,7 +61,10 @@ class Case:
     flops : floating-point operations the task needs; what is masked out does not count
     bytes_moved : each input read once, each output written once
     tolerance : largest error accepted, relative to the largest expected magnitude
+    peer_tolerance : the same for peers, where they return fewer digits or store in a format of their own
     ceiling : what bounds the task on an ideal machine; None where that is neither arithmetic nor memory
+    bound : makes the sides that do nothing but read what `ours` has to read, where "bytes" of any other array will not
+        do; they are called after `ours` was, timed in the same rounds, and the fastest is the ceiling
     peers : name -> factory, which raises `Unavailable` where the peer cannot take part
     quick : part of the selection that `--quick` runs
     """
@@ -77,8 +81,14 @@ class Case:
     bytes_moved: float
     tolerance: float
     ceiling: Literal["flops", "bytes"] | None = "flops"
+    bound: Callable[[Any], Sequence[Side]] | None = None
+    peer_tolerance: float | None = None
     peers: Mapping[str, Factory] = field(default_factory=dict)
     quick: bool = False
+
+    def tolerance_of(self, side: str) -> float:
+        """Largest error accepted from a side."""
+        return self.tolerance if side in (OURS, NUMPY) or self.peer_tolerance is None else self.peer_tolerance
 
     def factories(self) -> dict[str, Factory]:
         """All sides in the order of the table: ours, NumPy, peers."""

@@ -4,6 +4,7 @@ A run is one dictionary (`results.json`):
 
     {"created", "mode", "machine": {...}, "ceilings": {key: per second}, "peers": [...], "skipped": [names], "cases": [
         {"name", "group", "sizes", "dtype", "flops", "bytes", "ceiling": key or None, "fraction": of it or None,
+         "share": [median, low, high] of a reading of the same bytes in the same rounds, or None,
          "sides": {side: {"seconds", "low", "high", "rounds", "calls", "setup", "error", "ratio": [median, low, high]}
                          or {"missing": reason} or {"failed": reason}}}]}
 
@@ -88,7 +89,11 @@ def fraction(case: dict) -> str:
     if case.get("fraction") is None:
         return "–"
     kind = "FMA" if case["ceiling"].startswith("fma") else "read"
-    return f"{100 * case['fraction']:.0f} % {kind}"
+    text = f"{100 * case['fraction']:.0f} % {kind}"
+    if case.get("share"):
+        _, low, high = case["share"]
+        text += f" ({100 * low:.0f}–{100 * high:.0f})"
+    return text
 
 
 def losses(run: dict) -> list[str]:
@@ -157,6 +162,8 @@ def machine_lines(run: dict) -> list[str]:
         f"{machine['system']}, Python {machine['python']}, {versions}",
         f"Ceilings measured in the same run: {', '.join(ceiling_lines(run))}",
     ]
+    if any(case.get("share") for case in run["cases"]):
+        lines.append("Shares with quartiles: of a read of the same arrays, timed in the same rounds")
     if machine["settings"]:
         lines.append("Environment: " + ", ".join(f"{name}={value}" for name, value in machine["settings"].items()))
     if machine["unset"]:

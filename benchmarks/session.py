@@ -1,5 +1,6 @@
 """One benchmark run: verify, time and record each case. Loads NumPy; `runner` has settled the environment before."""
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.machine import Ceilings
-from benchmarks.registry import NUMPY, OURS, Case, Check, Side, Unavailable
+from benchmarks.registry import BOUND, NUMPY, OURS, Case, Check, Side, Unavailable
 
 Progress = Callable[[str], None]
 
@@ -77,15 +78,16 @@ def prepare(case: Case, data: Any, peers: list[str]) -> tuple[dict[str, Side], d
         if name not in (OURS, NUMPY, *peers):
             continue
         try:
-            side, error = first_right(check, factory(data), case.tolerance)
+            tolerance = case.tolerance_of(name)
+            side, error = first_right(check, factory(data), tolerance)
         except Unavailable as reason:
             entries[name] = {"missing": str(reason)}
             continue
         except Exception as fault:  # whatever a side raises is its result: the run goes on and says so
             entries[name] = {"failed": f"{type(fault).__name__}: {str(fault)[:300]}"}
             continue
-        if error > case.tolerance:
-            entries[name] = {"failed": f"wrong result: error {error:.2g}, tolerance {case.tolerance:.2g}"}
+        if error > tolerance:
+            entries[name] = {"failed": f"wrong result: error {error:.2g}, tolerance {tolerance:.2g}"}
             continue
         sides[name] = side
         entries[name] = {"error": error, "setup": side.setup}
@@ -101,16 +103,26 @@ def run_case(
 ) -> dict:
     """The record of one case (see `report`); its `fraction` is filled in when the run has ended."""
     progress("verifying")
+    gc.collect()  # what cycles still hold of the case before, which may be gigabytes
     sides: dict[str, Side] = {}
     entries: dict[str, dict] = {}
+    reads: dict[str, Side] = {}
     try:
-        sides, entries = prepare(case, case.make(), peers)
+        data = case.make()
+        sides, entries = prepare(case, data, peers)
+        if case.bound is not None and OURS in sides:
+            reads = {f"{BOUND} {number}": side for number, side in enumerate(case.bound(data))}
     except Unavailable as reason:
         entries[OURS] = {"missing": str(reason)}
-    key = ceilings.measure(case.ceiling, case.dtype, case.bytes_moved) if case.ceiling and sides else None
+    key = BOUND if reads else None
+    if case.ceiling and sides and not reads:
+        key = ceilings.measure(case.ceiling, case.dtype, case.bytes_moved)
     timed = {}
     if sides:
-        timed = timing.compare(sides, *pace, on_round=lambda done, planned: progress(f"round {done}/{planned}"))
+        everything = sides | reads
+        timed = timing.compare(everything, *pace, on_round=lambda done, planned: progress(f"round {done}/{planned}"))
+    read = min((timed.pop(name) for name in reads), key=lambda each: each.seconds, default=None)
+    share = None if read is None else list(timing.ratio(read, timed[OURS]))
     for name, result in timed.items():
         low, high = result.quartiles()
         entries[name] |= {
@@ -130,16 +142,17 @@ def run_case(
         "flops": case.flops,
         "bytes": case.bytes_moved,
         "ceiling": key,
-        "fraction": None,
+        "fraction": share and share[0],
+        "share": share,
         "sides": entries,
     }
 
 
 def fill_fractions(records: list[dict], ceilings: dict[str, float]) -> None:
-    """How close ours comes to its ceiling, once the ceilings are final."""
+    """How close ours comes to its ceiling, once the ceilings are final; a `bound` has said so in its own rounds."""
     for record in records:
         seconds = record["sides"].get(OURS, {}).get("seconds")
-        if seconds and record["ceiling"]:
+        if seconds and record["ceiling"] in ceilings:
             amount = record["flops"] if record["ceiling"].startswith("fma") else record["bytes"]
             record["fraction"] = amount / seconds / ceilings[record["ceiling"]]
 
