@@ -55,10 +55,10 @@ class Storage:
         """What kernels know of this storage: `fastcore.kvcache.kernels.write`."""
         return np.array(
             [
-                _address(self.keys),
-                0 if self.key_scales is None else _address(self.key_scales),
-                _address(self.values),
-                0 if self.value_scales is None else _address(self.value_scales),
+                self.keys.ctypes.data,
+                0 if self.key_scales is None else self.key_scales.ctypes.data,
+                self.values.ctypes.data,
+                0 if self.value_scales is None else self.value_scales.ctypes.data,
                 self.page_size,
                 self.num_kv_heads,
                 self.head_dim,
@@ -86,14 +86,12 @@ class Storage:
         ring : (sinks, ring_rows), optional: position p >= sinks has slot sinks + (p - sinks) % ring_rows, else slot p.
             No more than ring_rows tokens a sequence.
         """
-        if len(tables) == 0:
-            return
-        complete = [
-            (_address(table), start, key.shape[1], 0, *_place(key), *_place(value))
-            for table, start, key, value in zip(tables, starts, keys, values, strict=True)
-        ]
-        numbers = sum(key.size for key in keys) + sum(value.size for value in values)
-        kernels.write_records(np.array(complete, np.int64), numbers, self._storage, *(ring or NO_RING))
+        records = new_records(len(tables))
+        numbers = 0
+        for i, (table, start, key, value) in enumerate(zip(tables, starts, keys, values, strict=True)):
+            kernels.complete_record(records, i, table, start, key, value)
+            numbers += key.size + value.size
+        kernels.write_records(records, numbers, self._storage, *(ring or NO_RING))
 
     def write_arrays(
         self, records: np.ndarray, keys: np.ndarray, values: np.ndarray, ring: tuple[int, int] = NO_RING
@@ -124,8 +122,8 @@ class Storage:
     def _read(self, rows: np.ndarray, stored: np.ndarray, scales: np.ndarray | None, size: int) -> np.ndarray:
         out = np.empty((rows.size, -(-size // VECTOR) * VECTOR), np.float32)
         row_bytes = stored.shape[-1] * stored.itemsize
-        scales_address = 0 if scales is None else _address(scales)
-        read(out, rows.reshape(-1), _address(stored), row_bytes, scales_address, FORMAT[self.dtype].number)
+        scales_address = 0 if scales is None else scales.ctypes.data
+        read(out, rows.reshape(-1), stored.ctypes.data, row_bytes, scales_address, FORMAT[self.dtype].number)
         return out[:, :size].reshape(*rows.shape, size)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -155,18 +153,6 @@ class Storage:
 def new_records(count: int) -> np.ndarray:
     """Zeroed records of `count` sequences, for `Storage.write_arrays`."""
     return np.zeros((count, RECORD_FIELDS), np.int64)
-
-
-def _address(array: np.ndarray) -> int:
-    """Address of the first element; a third of the time that `array.ctypes.data` takes."""
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
-def _place(array: np.ndarray) -> tuple[int, int, int]:
-    """Address and strides in elements of (G, T, size), in the order of a record."""
-    head, token, _ = array.strides
-    return _address(array), head // array.itemsize, token // array.itemsize
 
 
 def _stored(pages: tuple[int, ...], size: int, dtype: str) -> tuple[np.ndarray, np.ndarray | None]:
