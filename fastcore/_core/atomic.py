@@ -28,8 +28,8 @@ def _fetch_add_typing(typingctx: Any, array: Any, index: Any, value: Any) -> tup
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         view = context.make_array(array)(context, builder, args[0])
         position = cgutils.get_item_pointer(context, builder, array, view, [args[1]], wraparound=False)
-        # Monotonic is enough: the counter only hands out indices; the end of the launch publishes what workers wrote.
-        return builder.atomic_rmw("add", position, args[2], "monotonic")
+        # Who counts the last of several results sees what the others wrote before they counted theirs.
+        return builder.atomic_rmw("add", position, args[2], "acq_rel")
 
     return types.int64(array, types.intp, types.int64), codegen
 

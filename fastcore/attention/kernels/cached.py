@@ -1,0 +1,191 @@
+"""Attention of new tokens to stored keys and values: plans the work of all sequences and runs it in one launch.
+
+Two regimes of one design: with few query rows a key/value head, memory is the limit and an item is a share of the keys
+(`decode`); with many, arithmetic is, and an item is a tile of queries (`many_rows`). Each sequence takes the one that
+is estimated to cost less.
+"""
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import TILE_VECTORS
+from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
+from fastcore.attention.kernels import records as R
+from fastcore.attention.kernels.decode import (
+    carve_decode_scratch,
+    count_shares,
+    decode_item,
+    decode_scratch_elements,
+    share_elements,
+)
+from fastcore.attention.kernels.few_rows import WIDEST
+from fastcore.attention.kernels.forward import count_tiles
+from fastcore.attention.kernels.many_rows import ATTEND_MANY, many_rows_elements
+from fastcore.attention.kernels.masking import BLOCK_KEYS
+from fastcore.attention.kernels.row_products import LANES
+from fastcore.attention.kernels.stored_rows import TABLE_ROWS, padded, span_of
+
+# Shares of a long sequence, and keys that a share has at least: below, its overhead would show.
+SHARES = 16
+SMALLEST_SHARE = 256
+# Relative cost of a query row: products of few rows add across lanes, which tiles do not; but a tile has whole vectors.
+FEW_ROWS_COST = 1.3
+# Serial nanoseconds, for the choice between serial and parallel: of a byte read, of a multiplication and addition.
+NS_PER_BYTE = 0.025
+NS_PER_FMA = 0.025
+
+
+@kernel
+def takes_few(record, layout):
+    """Whether a sequence's new tokens are few query rows."""
+    group_heads = layout[R.HEADS] // layout[R.GROUPS]
+    rows = record[R.NEW] * group_heads
+    few = (rows + WIDEST - 1) // WIDEST * WIDEST if rows > WIDEST else rows
+    many = group_heads * ((record[R.NEW] + LANES - 1) // LANES * LANES)
+    return few * FEW_ROWS_COST <= many
+
+
+@kernel
+def plan_few(record, layout, columns, value_columns):
+    """Shares of the keys of one sequence; (items, elements of shares, heads to merge, scratch)."""
+    rows = record[R.NEW] * (layout[R.HEADS] // layout[R.GROUPS])
+    keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).count
+    share = max(SMALLEST_SHARE, (keys + SHARES - 1) // SHARES)
+    record[R.SHARE_KEYS] = (share + BLOCK_KEYS - 1) // BLOCK_KEYS * BLOCK_KEYS
+    shares = count_shares(keys, record[R.SHARE_KEYS])
+    scratch = decode_scratch_elements(rows, columns, value_columns)
+    groups = layout[R.GROUPS]
+    if shares == 1:
+        return groups, 0, 0, scratch
+    return groups * shares, groups * shares * share_elements(rows, value_columns), groups, scratch
+
+
+@kernel
+def plan_many(record, layout, columns, value_columns):
+    """The same for tiles of queries."""
+    record[R.SHARE_KEYS] = 0
+    wide_tiles, narrow_tiles = count_tiles(record[R.NEW], LANES)
+    widest = LANES * TILE_VECTORS if wide_tiles > 0 else LANES
+    scratch = many_rows_elements(layout[R.SIZE], layout[R.VALUE_SIZE], columns, value_columns, widest)
+    return layout[R.HEADS] * (wide_tiles + narrow_tiles), 0, 0, scratch
+
+
+def plan(records, layout):
+    """Fill in the planned places of the records and the layout; return the nanoseconds of the work in one thread."""
+    columns = padded(layout[R.SIZE], layout[R.FORMAT])
+    value_columns = padded(layout[R.VALUE_SIZE], layout[R.FORMAT])
+    key_bytes = layout[R.KEY_ROW] + layout[R.VALUE_ROW] + layout[R.KEY_SCALE_ROW] + layout[R.VALUE_SCALE_ROW]
+    layout[R.ITEMS : R.HAS_MANY + 1] = 0
+    work = 0.0
+    for i in range(layout[R.SEQUENCES]):
+        record = records[i]
+        record[R.FIRST_ITEM] = layout[R.ITEMS]
+        if record[R.NEW] == 0:
+            continue
+        if takes_few(record, layout):
+            items, elements, finishers, scratch = plan_few(record, layout, columns, value_columns)
+        else:
+            items, elements, finishers, scratch = plan_many(record, layout, columns, value_columns)
+            layout[R.HAS_MANY] = 1
+        record[R.SHARES_AT], record[R.FINISHED] = layout[R.SHARES], layout[R.FINISHERS]
+        layout[R.ITEMS] += items
+        layout[R.SHARES] += elements
+        layout[R.FINISHERS] += finishers
+        layout[R.SCRATCH] = max(layout[R.SCRATCH], scratch)
+        keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).count
+        bytes_read = NS_PER_BYTE * keys * layout[R.GROUPS] * key_bytes
+        fmas = NS_PER_FMA * keys * layout[R.HEADS] * record[R.NEW] * (columns + value_columns)
+        work += max(bytes_read, fmas)
+    return work
+
+
+@kernel
+def sequence_of(item, records, count):
+    """The last sequence whose first item is not behind ``item``; those without items share their successor's."""
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if records[middle, R.FIRST_ITEM] <= item:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@kernel
+def attend_items(dtype, records, layout, shares, finished, scale, softcap, many, counter):
+    """Take items until none is left. ``many`` is the address of `attend_many`, or 0 where no sequence needs it."""
+    columns = padded(layout[R.SIZE], layout[R.FORMAT])
+    value_columns = padded(layout[R.VALUE_SIZE], layout[R.FORMAT])
+    group_heads = layout[R.HEADS] // layout[R.GROUPS]
+    buffer = np.empty(layout[R.SCRATCH], np.float32)
+    table = np.empty(TABLE_ROWS, np.int64)
+    item = next_item(counter, -1)
+    while item < layout[R.ITEMS]:
+        record = records[sequence_of(item, records, layout[R.SEQUENCES])]
+        within = item - record[R.FIRST_ITEM]
+        if record[R.SHARE_KEYS] == 0:
+            call_by_address(many, (record, layout, scale, softcap, within, buffer))
+        else:
+            rows = record[R.NEW] * group_heads
+            scratch = carve_decode_scratch(simd.pointer(buffer), rows, columns, value_columns)
+            decode_item(dtype, within, record, layout, shares, finished, scale, softcap, simd.pointer(table), scratch)
+        item = next_item(counter, item)
+
+
+def attend_f32(records, layout, shares, finished, scale, softcap, many, counter):
+    """Items over float32 rows; the next ones by the types that `row_products` tells formats by."""
+    attend_items(simd.f32, records, layout, shares, finished, scale, softcap, many, counter)
+
+
+def attend_f16(records, layout, shares, finished, scale, softcap, many, counter):
+    attend_items(simd.u16, records, layout, shares, finished, scale, softcap, many, counter)
+
+
+def attend_bf16(records, layout, shares, finished, scale, softcap, many, counter):
+    attend_items(simd.i16, records, layout, shares, finished, scale, softcap, many, counter)
+
+
+def attend_int8(records, layout, shares, finished, scale, softcap, many, counter):
+    attend_items(simd.i8, records, layout, shares, finished, scale, softcap, many, counter)
+
+
+def attend_int4(records, layout, shares, finished, scale, softcap, many, counter):
+    attend_items(simd.u8, records, layout, shares, finished, scale, softcap, many, counter)
+
+
+def attend_parallel(body, workers, records, layout, shares, finished, scale, softcap, many, counter):
+    """A body in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (records, layout, shares, finished, scale, softcap, many, counter))
+
+
+_RECORDS = types.Array(types.int64, 2, "C")
+_LAYOUT = types.Array(types.int64, 1, "C")
+_ARGUMENTS = [
+    _RECORDS, _LAYOUT, types.Array(types.float32, 1, "C"), _LAYOUT, types.float64, types.float64, types.int64,
+]  # fmt: skip
+# By the numbers of `storage_formats`.
+_WORKS = [
+    SharedWork(body, attend_parallel, _ARGUMENTS)
+    for body in (attend_f32, attend_f16, attend_bf16, attend_int8, attend_int4)
+]
+_PLAN = Direct(plan, types.float64(_RECORDS, _LAYOUT))
+_NOTHING = np.zeros(0, np.float32), np.zeros(0, np.int64)
+
+
+def attend_cached(records, layout, scale, softcap):
+    """Attention of the sequences that ``records`` (n, RECORD) and ``layout`` (LAYOUT,) describe, both int64 and planned
+    here; see `records`. ``softcap`` 0 for none. Every NEW <= LENGTH, HEADS a multiple of GROUPS, all addresses good.
+    """
+    work_ns = _PLAN.call(records, layout)
+    if layout[R.ITEMS] == 0:
+        return
+    shares, finished = _NOTHING
+    if layout[R.FINISHERS]:
+        shares = np.empty(layout[R.SHARES], np.float32)
+        finished = np.zeros(layout[R.FINISHERS], np.int64)
+    many = ATTEND_MANY.address if layout[R.HAS_MANY] else 0
+    _WORKS[layout[R.FORMAT]](work_ns, records, layout, shares, finished, scale, softcap, many)

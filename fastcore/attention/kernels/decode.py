@@ -1,0 +1,261 @@
+"""Few new tokens of a sequence against its stored keys: a share of the keys an item, merged by log-sum-exp.
+
+Source: Dao et al. 2023, "Flash-Decoding for long-context inference". Shares depend on nothing but the sequence's own
+length, so a result has the same bits for any number of threads and whatever else is in the batch.
+"""
+
+import math
+
+from fastcore._core import simd, threads
+from fastcore._core.jit import kernel
+from fastcore._core.tile import filled, lanes_of
+from fastcore.attention.kernels import records as R
+from fastcore.attention.kernels.few_rows import (
+    WIDEST,
+    add_block,
+    add_visible,
+    dot_block,
+    has_nan,
+    queries_of_tile,
+    scale_block,
+    weigh_block,
+)
+from fastcore.attention.kernels.masking import BLOCK_KEYS, cap_scores
+from fastcore.attention.kernels.panels import copy_panel, fill_panel
+from fastcore.attention.kernels.records import DecodeScratch, QueryRows
+from fastcore.attention.kernels.row_products import LANES
+from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32
+from fastcore.attention.kernels.storage_formats import INT8
+from fastcore.attention.kernels.stored_rows import (
+    fill_table,
+    hide_keys,
+    is_bounded,
+    keys_of,
+    pad_table,
+    span_of,
+    values_of,
+)
+
+PANEL = BLOCK_KEYS * WIDEST
+
+
+@kernel
+def room_for(rows):
+    """Rows of room for so many queries: the last tile may be wider than what is left."""
+    return rows + WIDEST
+
+
+@kernel
+def decode_scratch_elements(rows, columns, value_columns):
+    """Elements of the buffer that `carve_decode_scratch` divides."""
+    held = room_for(rows) * (columns + value_columns + 2 * LANES) + WIDEST * value_columns
+    return held + 2 * PANEL + LANES
+
+
+@kernel
+def carve_decode_scratch(buffer, rows, columns, value_columns):
+    """Room for all query rows of an item inside one buffer; ``buffer`` is a pointer."""
+    many = room_for(rows)
+    accumulated = simd.advance(buffer, many * columns)
+    reference = simd.advance(accumulated, many * value_columns)
+    total = simd.advance(reference, many * LANES)
+    kept = simd.advance(total, many * LANES)
+    panel = simd.advance(kept, WIDEST * value_columns)
+    return DecodeScratch(
+        buffer, columns, accumulated, value_columns, reference, total, kept, panel, simd.advance(panel, PANEL),
+        simd.advance(panel, 2 * PANEL),
+    )  # fmt: skip
+
+
+@kernel
+def copy_row(source, target, count, factor):
+    """target <- source * factor, ``count`` elements."""
+    lanes = lanes_of(source)
+    for first in range(0, count, lanes):
+        left = min(count - first, lanes)
+        part = simd.load_first(simd.advance(source, first), lanes, left)
+        simd.store_first(simd.advance(target, first), part * factor, left)
+
+
+@kernel
+def head_row(record, layout, group, row, first, head_stride, token_stride):
+    """Pointer to the query or result of row ``row`` of a group: its heads lie side by side, token by token."""
+    group_heads = layout[R.HEADS] // layout[R.GROUPS]
+    head = group * group_heads + row % group_heads
+    start = simd.pointer_at(record[first], simd.f32)
+    return simd.advance(start, head * record[head_stride] + row // group_heads * record[token_stride])
+
+
+@kernel
+def start_rows(record, layout, group, rows, factor, scratch):
+    """Pack the scaled queries, padded with zeros to whole stored rows, and reset the sums."""
+    many = room_for(rows)
+    fill_panel(scratch.queries, many * scratch.columns // LANES, 0.0)
+    fill_panel(scratch.accumulated, many * scratch.value_columns // LANES, 0.0)
+    fill_panel(scratch.reference, many, LOWEST_F32)
+    fill_panel(scratch.total, many, 0.0)
+    for row in range(rows):
+        source = head_row(record, layout, group, row, R.QUERY, R.QUERY_HEAD, R.QUERY_TOKEN)
+        copy_row(source, simd.advance(scratch.queries, row * scratch.columns), layout[R.SIZE], factor)
+
+
+@kernel
+def tile_at(scratch, row):
+    """The tile of queries that starts at ``row``."""
+    return QueryRows(
+        simd.advance(scratch.queries, row * scratch.columns),
+        scratch.columns,
+        simd.advance(scratch.accumulated, row * scratch.value_columns),
+        scratch.value_columns,
+        simd.advance(scratch.reference, row * LANES),
+        simd.advance(scratch.total, row * LANES),
+    )
+
+
+@kernel
+def attend_few(row, queries, first, count, table, keys, values, span, record, layout, softcap, scratch):
+    """One tile of queries against one block of keys."""
+    tile, panel = tile_at(scratch, row), scratch.panel
+    used = count * queries
+    vectors = (used + LANES - 1) // LANES
+    dot_block(panel, tile, keys, table, count, queries)
+    if softcap > 0:
+        cap_scores(panel, vectors, softcap * LOG2_E)
+    for i in range(used, vectors * LANES):
+        simd.store_scalar(simd.advance(panel, i), -math.inf)
+    bounded = is_bounded(first, count, span, record, layout)
+    if bounded:
+        hide_keys(panel, row, queries, first, count, span, record, layout)
+        copy_panel(panel, scratch.masked, vectors)
+    weigh_block(panel, tile, vectors, queries, scratch.vector)
+    if layout[R.FORMAT] == INT8:
+        scale_block(panel, values, table, count, queries)
+    sums = queries * tile.value_columns
+    if bounded:
+        copy_panel(tile.accumulated, scratch.kept, sums // LANES)
+    add_block(panel, tile, values, table, count, queries)
+    # Weight 0 times a hidden NaN is NaN: then once more, past the hidden keys. Rare, and cheaper than looking first.
+    if bounded and has_nan(tile.accumulated, sums):
+        copy_panel(scratch.kept, tile.accumulated, sums // LANES)
+        add_visible(panel, scratch.masked, tile, values, table, count, queries)
+
+
+@kernel
+def attend_share(begin, end, rows, table, keys, values, span, record, layout, softcap, scratch):
+    """All query rows against keys [begin, end) of the span."""
+    for first in range(begin, end, BLOCK_KEYS):
+        count = min(BLOCK_KEYS, end - first)
+        fill_table(table, first, count, span, record, layout)
+        pad_table(table, count)
+        row = 0
+        while row < rows:
+            queries = queries_of_tile(rows - row)
+            attend_few(row, queries, first, count, table, keys, values, span, record, layout, softcap, scratch)
+            row += queries
+
+
+@kernel
+def fold_statistics(rows, scratch):
+    """Each row's reference and sum of weights to the front: reference[row], total[row]."""
+    row = 0
+    while row < rows:
+        queries = queries_of_tile(rows - row)
+        tile = tile_at(scratch, row)
+        for query in range(queries):
+            total = simd.load_scalar(simd.advance(tile.total, query))
+            for lane in range(query + queries, LANES, queries):
+                total += simd.load_scalar(simd.advance(tile.total, lane))
+            # In front of what is still to be read: LANES >= queries.
+            highest = simd.load_scalar(simd.advance(tile.reference, query))
+            simd.store_scalar(simd.advance(scratch.vector, query), highest)
+            simd.store_scalar(simd.advance(scratch.panel, query), total)
+        for query in range(queries):
+            simd.store_scalar(
+                simd.advance(scratch.reference, row + query), simd.load_scalar(simd.advance(scratch.vector, query))
+            )
+            simd.store_scalar(
+                simd.advance(scratch.total, row + query), simd.load_scalar(simd.advance(scratch.panel, query))
+            )
+        row += queries
+
+
+@kernel
+def write_results(record, layout, group, rows, scratch):
+    """The accumulated values over their weights' sums; a row without any key gives zeros."""
+    for row in range(rows):
+        total = simd.load_scalar(simd.advance(scratch.total, row))
+        inverse = 0.0 if total == 0 else 1.0 / total
+        target = head_row(record, layout, group, row, R.OUT, R.OUT_HEAD, R.OUT_TOKEN)
+        copy_row(simd.advance(scratch.accumulated, row * scratch.value_columns), target, layout[R.VALUE_SIZE], inverse)
+
+
+@kernel
+def share_elements(rows, value_columns):
+    """Elements of what one share leaves for the merge: sums, references, totals."""
+    return rows * (value_columns + 2)
+
+
+@kernel
+def leave_share(share, rows, scratch):
+    """Write the sums and statistics of a share of the keys."""
+    sums = rows * scratch.value_columns
+    copy_row(scratch.accumulated, share, sums, 1.0)
+    copy_row(scratch.reference, simd.advance(share, sums), rows, 1.0)
+    copy_row(scratch.total, simd.advance(share, sums + rows), rows, 1.0)
+
+
+@kernel
+def merge_shares(shares, splits, rows, scratch):
+    """Sum the shares in their order, each times 2^(its reference - the highest), into the scratch."""
+    columns = scratch.value_columns
+    size, sums = share_elements(rows, columns), rows * columns
+    for row in range(rows):
+        highest = LOWEST_F32
+        for split in range(splits):
+            at = simd.load_scalar(simd.advance(shares, split * size + sums + row))
+            highest = at if at > highest else highest
+        target = simd.advance(scratch.accumulated, row * columns)
+        fill_panel(target, columns // LANES, 0.0)
+        total = filled(target, 0.0)
+        for split in range(splits):
+            share = simd.advance(shares, split * size)
+            reference = simd.load_scalar(simd.advance(share, sums + row))
+            factor = simd.softmax_exp2(filled(target, reference - highest))
+            total = simd.fma(factor, simd.load_scalar(simd.advance(share, sums + rows + row)), total)
+            for first in range(0, columns, LANES):
+                at = simd.advance(target, first)
+                part = simd.load(simd.advance(share, row * columns + first), LANES)
+                simd.store(at, simd.fma(factor, part, simd.load(at, LANES)))
+        simd.store(scratch.vector, total)
+        simd.store_scalar(simd.advance(scratch.total, row), simd.load_scalar(scratch.vector))
+
+
+@kernel
+def count_shares(keys, share_keys):
+    """Shares of the keys of a sequence; one without keys has one that gives zeros."""
+    return max(1, (keys + share_keys - 1) // share_keys)
+
+
+@kernel
+def decode_item(dtype, item, record, layout, shares, finished, scale, softcap, table, scratch):
+    """One share of the keys of one key/value head; whoever ends the last share of a head merges them."""
+    group_heads = layout[R.HEADS] // layout[R.GROUPS]
+    rows = record[R.NEW] * group_heads
+    span = span_of(record, layout, record[R.LENGTH] - record[R.NEW])
+    share_keys = record[R.SHARE_KEYS]
+    splits = count_shares(span.count, share_keys)
+    group, split = item // splits, item % splits
+    factor = scale / softcap if softcap > 0 else scale * LOG2_E
+    start_rows(record, layout, group, rows, factor, scratch)
+    keys, values = keys_of(dtype, record, layout, group), values_of(dtype, record, layout, group)
+    end = min((split + 1) * share_keys, span.count)
+    attend_share(split * share_keys, end, rows, table, keys, values, span, record, layout, softcap, scratch)
+    fold_statistics(rows, scratch)
+    if splits > 1:
+        size = share_elements(rows, scratch.value_columns)
+        head_shares = simd.advance(simd.pointer(shares), record[R.SHARES_AT] + group * splits * size)
+        leave_share(simd.advance(head_shares, split * size), rows, scratch)
+        if threads.atomic_add(finished, record[R.FINISHED] + group, 1) < splits - 1:
+            return
+        merge_shares(head_shares, splits, rows, scratch)
+    write_results(record, layout, group, rows, scratch)

@@ -1,0 +1,187 @@
+"""A few query rows against a block of stored keys: the inner part of decoding.
+
+Scores are dot products along the head size, several keys and up to eight queries at once; a panel holds them as
+[key, query], so a vector carries the same queries again and again and the softmax is lane-wise.
+"""
+
+import math
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import filled, lanes_of
+from fastcore.attention.kernels.records import QueryRows
+from fastcore.attention.kernels.row_products import LANES, add_rows, dot_rows, scale_weights
+from fastcore.attention.kernels.softmax import REFERENCE_MARGIN
+
+# Queries of a tile at most; on 4 lanes (NEON) there is no room for 8.
+WIDEST = min(8, LANES)
+# Units of a value row that are added at once, for up to 4 and for 8 queries: 16 sums (of 16 registers 8) stay in them.
+WIDE_UNITS = 4 if simd.NUM_REGISTERS >= 32 else 2
+HALF_UNITS = WIDE_UNITS // 2
+
+
+@kernel
+def queries_of_tile(left):
+    """How many queries the next tile carries, ``left`` of them being left: 1, 2, 4 or 8."""
+    if left > 4:
+        return WIDEST
+    if left > 2:
+        return 4
+    return left
+
+
+@kernel
+def dot_block(panel, tile, side, rows, count, queries):
+    """panel[key, query] = key . query for ``count`` rows, up to a whole vector of which the table goes on."""
+    for key in range(0, count, LANES // queries):
+        out = simd.advance(panel, key * queries)
+        table = simd.advance(rows, key)
+        if queries == 1:
+            dot_rows(
+                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
+                side.units, 1,
+            )  # fmt: skip
+        elif queries == 2:
+            dot_rows(
+                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
+                side.units, 2,
+            )  # fmt: skip
+        elif queries == 4:
+            dot_rows(
+                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
+                side.units, 4,
+            )  # fmt: skip
+        else:
+            dot_rows(
+                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
+                side.units, WIDEST,
+            )  # fmt: skip
+
+
+@kernel
+def raise_rows(tile, highest, queries, scratch):
+    """Raise the references to ``highest`` and rescale what was summed so far."""
+    lanes = lanes_of(scratch)
+    old = simd.load(tile.reference, lanes)
+    simd.store(scratch, simd.maximum(highest, old))
+    for lane in range(queries, lanes):
+        at = simd.advance(scratch, lane % queries)
+        simd.store_scalar(at, max(simd.load_scalar(at), simd.load_scalar(simd.advance(scratch, lane))))
+    for lane in range(queries, lanes):
+        simd.store_scalar(simd.advance(scratch, lane), simd.load_scalar(simd.advance(scratch, lane % queries)))
+    new = simd.load(scratch, lanes)
+    factor = simd.softmax_exp2(old - new)
+    simd.store(tile.reference, new)
+    simd.store(tile.total, simd.load(tile.total, lanes) * factor)
+    simd.store(scratch, factor)
+    for query in range(queries):
+        scale = simd.load_scalar(simd.advance(scratch, query))
+        row = simd.advance(tile.accumulated, query * tile.value_columns)
+        for first in range(0, tile.value_columns, lanes):
+            at = simd.advance(row, first)
+            simd.store(at, simd.load(at, lanes) * scale)
+
+
+@kernel
+def weigh_block(panel, tile, vectors, queries, scratch):
+    """panel <- 2^(panel - reference) in place, the reference raised where needed; the total gains the sums."""
+    lanes = lanes_of(panel)
+    highest = filled(panel, -math.inf)
+    for i in range(vectors):
+        highest = simd.maximum(simd.load(simd.advance(panel, i * lanes), lanes), highest)
+    if simd.any_lane(highest > simd.load(tile.reference, lanes) + REFERENCE_MARGIN):
+        raise_rows(tile, highest, queries, scratch)
+    reference = simd.load(tile.reference, lanes)
+    total = simd.load(tile.total, lanes)
+    for i in range(vectors):
+        at = simd.advance(panel, i * lanes)
+        weight = simd.softmax_exp2(simd.load(at, lanes) - reference)
+        simd.store(at, weight)
+        total = total + weight
+    simd.store(tile.total, total)
+
+
+@kernel
+def add_units(weights, tile, side, rows, count, unit, queries, units):
+    """Add ``units`` units of ``count`` rows, each times its weight, to the tile's sums."""
+    out, stride, base, row_bytes = tile.accumulated, tile.value_columns, side.base, side.row_bytes
+    scales, scale_bytes = side.scales, side.scale_bytes
+    if queries == 1:
+        if units == WIDE_UNITS:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 1, WIDE_UNITS)
+        elif units == HALF_UNITS:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 1, HALF_UNITS)
+        else:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 1, 1)
+    elif queries == 2:
+        if units == WIDE_UNITS:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 2, WIDE_UNITS)
+        elif units == HALF_UNITS:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 2, HALF_UNITS)
+        else:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 2, 1)
+    elif queries == 4:
+        if units == WIDE_UNITS:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 4, WIDE_UNITS)
+        elif units == HALF_UNITS:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 4, HALF_UNITS)
+        else:
+            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 4, 1)
+    elif units == HALF_UNITS:
+        add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, WIDEST, HALF_UNITS)
+    else:
+        add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, WIDEST, 1)
+
+
+@kernel
+def add_block(weights, tile, side, rows, count, queries):
+    """Add ``count`` rows of values, each times its weight, to the tile's sums."""
+    widest = HALF_UNITS if queries == WIDEST else WIDE_UNITS
+    if side.columns > side.units * LANES:  # units of several vectors
+        widest = max(widest // 2, 1)
+    unit = 0
+    while unit < side.units:
+        units = widest
+        while units > side.units - unit:
+            units //= 2
+        add_units(weights, tile, side, rows, count, unit, queries, units)
+        unit += units
+
+
+@kernel
+def has_nan(panel, elements):
+    """Whether a NaN is among the elements, a whole number of vectors."""
+    lanes = lanes_of(panel)
+    found = False
+    for first in range(0, elements, lanes):
+        part = simd.load(simd.advance(panel, first), lanes)
+        found = found or simd.any_lane(part != part)
+    return found
+
+
+@kernel
+def add_visible(weights, scores, tile, side, rows, count, queries):
+    """`add_block` key by key, passing over keys whose score is -inf: a NaN behind a mask must not reach the sums."""
+    for query in range(queries):
+        sums = simd.advance(tile.accumulated, query * tile.value_columns)
+        row = QueryRows(tile.queries, tile.columns, sums, tile.value_columns, tile.reference, tile.total)
+        for key in range(count):
+            place = key * queries + query
+            if simd.load_scalar(simd.advance(scores, place)) != -math.inf:
+                add_block(simd.advance(weights, place), row, side, simd.advance(rows, key), 1, 1)
+
+
+@kernel
+def scale_block(weights, side, rows, count, queries):
+    """Multiply the weights of int8 values by the scales of their rows."""
+    for key in range(0, count, LANES // queries):
+        at = simd.advance(weights, key * queries)
+        table = simd.advance(rows, key)
+        if queries == 1:
+            scale_weights(at, side.base, side.row_bytes, side.scales, side.scale_bytes, table, 1)
+        elif queries == 2:
+            scale_weights(at, side.base, side.row_bytes, side.scales, side.scale_bytes, table, 2)
+        elif queries == 4:
+            scale_weights(at, side.base, side.row_bytes, side.scales, side.scale_bytes, table, 4)
+        else:
+            scale_weights(at, side.base, side.row_bytes, side.scales, side.scale_bytes, table, WIDEST)
