@@ -15,34 +15,43 @@ __version__ = "0.1.0"
 
 # The one table of public names: where each is found. A name whose module is itself is a submodule.
 _MODULE_OF = {
+    "CacheFullError": "fastcore.kvcache",
+    "KVCache": "fastcore.kvcache",
     "MultiHeadAttention": "fastcore.attention",
     "attention": "fastcore.attention",
     "get_num_threads": "fastcore._core.threads",
+    "kvcache": "fastcore.kvcache",
     "merge_attention_states": "fastcore.attention",
     "nn": "fastcore.nn",
     "num_threads": "fastcore._core.threads",
     "reference": "fastcore.reference",
+    "rotary_embedding": "fastcore.kvcache",
     "scaled_dot_product_attention": "fastcore.attention",
     "set_num_threads": "fastcore._core.threads",
 }
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
+    "CacheFullError",
+    "KVCache",
     "MultiHeadAttention",
     "attention",
     "get_num_threads",
+    "kvcache",
     "merge_attention_states",
     "nn",
     "num_threads",
     "reference",
+    "rotary_embedding",
     "scaled_dot_product_attention",
     "set_num_threads",
 ]
 
 if TYPE_CHECKING:
-    from fastcore import attention, nn, reference
+    from fastcore import attention, kvcache, nn, reference
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
+    from fastcore.kvcache import CacheFullError, KVCache, rotary_embedding
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 
     def __getattr__(name):

@@ -1,1 +1,7 @@
 """Caches of keys and values for decoding token by token."""
+
+from fastcore.kvcache.contiguous import KVCache
+from fastcore.kvcache.errors import CacheFullError
+from fastcore.kvcache.rotary import Rotary, rotary_embedding
+
+__all__ = ["CacheFullError", "KVCache", "Rotary", "rotary_embedding"]

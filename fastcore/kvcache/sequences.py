@@ -1,0 +1,145 @@
+"""The sequences behind `KVCache`: how they grow, are attended and change places. Without lock and argument checks."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fastcore._core import validate_cache
+from fastcore._core.validate_cache import CacheSizes
+from fastcore.kvcache.attend import attend_sequences
+from fastcore.kvcache.beams import reordered_pages
+from fastcore.kvcache.call import AttendCall
+from fastcore.kvcache.errors import CacheFullError
+from fastcore.kvcache.ring import Part, Ring
+from fastcore.kvcache.rotary import Rotary
+from fastcore.kvcache.snapshot import RowSnapshot
+from fastcore.kvcache.storage import COUNT, FIRST, NO_RING, START, TABLE, Storage, new_records
+
+
+class Sequences:
+    """B sequences of one page each, and the rules by which they change.
+
+    What depends on the state is refused here, before it changes. `_lengths` and `_kept_from` (see `Ring`; without one
+    it stays 0) are replaced, never written to, and the lengths are set last: what was read of them stays as it was.
+    """
+
+    def __init__(self, sizes: CacheSizes, storage: Storage, ring: Ring | None, rotary: Rotary | None) -> None:
+        self._sizes, self._storage, self._ring, self._rotary = sizes, storage, ring, rotary
+        # The page of each sequence, and views of it: as many one-page tables, which follow when it is reordered.
+        self._slots = np.arange(sizes.batch)
+        self._tables = [self._slots[b : b + 1] for b in range(sizes.batch)]
+        self._records = new_records(sizes.batch)  # what `write` tells the kernel of each, filled in anew by each call
+        self._records[:, TABLE] = [table.ctypes.data for table in self._tables]
+        self._lengths = np.zeros(sizes.batch, np.int64)
+        self._kept_from = np.full(sizes.batch, 0 if ring is None else ring.sinks)
+
+    def _extend(self, key: np.ndarray, value: np.ndarray, counts: np.ndarray | None, call: AttendCall | None) -> None:
+        """Append, and attend if there is a call; what can be refused is refused first, the lengths are set last."""
+        starts = self._lengths
+        new = np.full(self._sizes.batch, key.shape[2]) if counts is None else counts
+        lengths = starts + new
+        if self._ring is None:
+            validate_cache.room(lengths, starts, self._sizes.capacity, CacheFullError)
+            key, call = self._rotated(key, starts), self._rotated_call(call, starts)
+            part = None if counts is None else (np.zeros_like(new), new)
+            self._write(key, value, starts, part)
+            if call is not None:
+                self._attend(call, starts, part)
+            self._lengths = lengths
+            return
+
+        ring, kept_from = self._ring, self._kept_from
+        parts = ring.parts_to_store(starts, new) if call is None else ring.parts_to_attend(starts, new)
+        if call is not None:
+            validate_cache.causal_chunks(call.is_causal, len(parts), ring.slack + 1)
+        key, call = self._rotated(key, starts), self._rotated_call(call, starts)
+        overwritten = RowSnapshot(self._storage)
+        for b, (first, end) in enumerate(ring.rows_at_risk(kept_from, starts, new)):
+            if first < end:
+                overwritten.add(int(self._slots[b]), ring.slots(np.arange(first, end)))
+        try:
+            self._kept_from = ring.kept_after(kept_from, lengths)
+            for part in parts:
+                self._write(key, value, starts, part)
+                if call is not None:
+                    self._attend(call, starts, part)
+            self._lengths = lengths
+        except BaseException:
+            overwritten.put_back()
+            self._lengths, self._kept_from = starts, ring.kept_if_undone(kept_from, starts, new)
+            raise
+
+    def _write(self, key: np.ndarray, value: np.ndarray, starts: np.ndarray, part: Part | None) -> None:
+        """Store the tokens of a part; those of a call begin at positions `starts`."""
+        begins, ends = (0, key.shape[2]) if part is None else part
+        records = self._records
+        records[:, START] = starts + begins
+        records[:, COUNT] = ends - begins
+        records[:, FIRST] = begins
+        self._storage.write_arrays(records, key, value, NO_RING if self._ring is None else self._ring[1:])
+
+    def _attend(self, call: AttendCall, starts: np.ndarray, part: Part | None) -> None:
+        """Attend the tokens of a part, the newest in the cache; those of a call begin at positions `starts`."""
+        query = call.query
+        if part is None:
+            tables, lengths = self._tables, (starts + query.shape[2]).tolist()
+            queries, outs = list(query), list(call.target)
+        else:
+            tokens = _tokens_of(part)
+            tables = [self._tables[b] for b, _, _ in tokens]
+            lengths = [int(starts[b]) + j for b, _, j in tokens]
+            queries = [query[b, :, i:j] for b, i, j in tokens]
+            outs = [call.target[b, :, i:j] for b, i, j in tokens]
+            if not tokens:
+                return
+        window, sinks, ring_rows = (None, 0, 0) if self._ring is None else self._ring
+        attend_sequences(
+            self._storage, tables, lengths, queries, outs, scale=call.scale, softcap=call.softcap,
+            is_causal=call.is_causal, window=window, sinks=sinks, ring_rows=ring_rows,
+        )  # fmt: skip
+
+    def _rotated(self, x: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """(B, heads, T, D) rotated by the positions that begin at `starts`."""
+        if self._rotary is None:
+            return x
+        return self._rotary.rotate(x, starts[:, None] + np.arange(x.shape[2]))
+
+    def _rotated_call(self, call: AttendCall | None, starts: np.ndarray) -> AttendCall | None:
+        if call is None or self._rotary is None:
+            return call
+        return call._replace(query=self._rotated(call.query, starts))
+
+    def _used_slots(self, length: int, kept_from: int) -> int:
+        return length if self._ring is None else self._ring.used_slots(kept_from, length)
+
+    def _reorder(self, indices: list[int]) -> None:
+        """Sequence b becomes the old sequence indices[b]."""
+        old = self._slots.tolist()
+        counts = list(map(self._used_slots, self._lengths.tolist(), self._kept_from.tolist()))
+        pages, copies = reordered_pages(indices, old)
+        dropped = RowSnapshot(self._storage)
+        for _, target in copies:
+            dropped.add(old[target], slice(0, counts[target]))
+        state = self._slots.copy(), self._lengths, self._kept_from
+        lengths, kept_from = self._lengths[indices], self._kept_from[indices]
+        try:
+            for source, target in copies:
+                self._storage.copy_slots(self._tables[source], self._storage, self._tables[target], counts[source])
+            self._slots[:], self._lengths, self._kept_from = pages, lengths, kept_from
+        except BaseException:
+            self._slots[:], self._lengths, self._kept_from = state
+            dropped.put_back()
+            raise
+
+    def _rows_in_use(self, lengths: np.ndarray, kept_from: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Names and views (G, slots, ...) of all that is stored of each sequence."""
+        for b, page in enumerate(self._slots.tolist()):
+            count = self._used_slots(int(lengths[b]), int(kept_from[b]))
+            for name, array in self._storage.arrays.items():
+                yield f"{name}.{b}", array[page, :, :count]
+
+
+def _tokens_of(part: Part) -> list[tuple[int, int, int]]:
+    """(sequence, begin, end) for those with tokens in a part."""
+    ends = zip(part[0].tolist(), part[1].tolist(), strict=True)
+    return [(b, begin, end) for b, (begin, end) in enumerate(ends) if begin < end]
