@@ -23,8 +23,8 @@ class PagePool:
     Notes
     -----
     Source: Kwon et al. 2023, "Efficient Memory Management for Large Language Model Serving with PagedAttention",
-    section 4.3: reference counts of physical blocks. NumPy indexing, since a fork of 2048 pages has 20 us: `share` takes
-    5 of them, a loop over a list took 60.
+    section 4.3: reference counts of physical blocks. NumPy indexing, since a fork of 2048 pages has 20 us: `share`
+    takes 5 of them, a loop over a list takes 60.
     """
 
     def __init__(self, num_pages: int) -> None:

@@ -1,0 +1,244 @@
+"""The state of a paged cache, and the rules by which it stays whole whatever breaks off."""
+
+import math
+import threading
+from collections.abc import Sequence
+from itertools import accumulate, count
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core import validate, validate_pages
+from fastcore.kvcache.attend import attend_sequences
+from fastcore.kvcache.errors import require_pages
+from fastcore.kvcache.growth import Entry, extended_table, pages_of, plan_growth
+from fastcore.kvcache.pages import PagePool
+from fastcore.kvcache.ragged import NewTokens, Queries
+from fastcore.kvcache.rotary import Rotary
+from fastcore.kvcache.storage import COUNT, FIRST, START, TABLE, Storage, new_records
+from fastcore.kvcache.transfer import WITHIN, Unfinished
+
+# Caches are locked in the order they were made, so that two transfers in opposite directions never wait for each other.
+_RANKS = count()
+
+
+class PagedStats(NamedTuple):
+    """How full a paged cache is. used_pages + free_pages = num_pages; a shared page is used once."""
+
+    num_pages: int
+    page_size: int
+    free_pages: int
+    used_pages: int
+    shared_pages: int  # owned by several sequences
+    sequences: int
+    tokens: int  # of all sequences; those on shared pages count for each of them
+    nbytes: int
+
+
+class Options(NamedTuple):
+    """Options of attend, checked."""
+
+    scale: float
+    softcap: float
+    is_causal: bool
+
+
+class PagedState:
+    """What a paged cache holds, what can be read of it, and how it changes; `PagedKVCache` has the calls.
+
+    A call holds `_lock`, settles first, and holds `_busy` while it relies on what it read. A change sets `_open`,
+    prepares what no sequence can see, commits by one operation on `_sequences` and clears `_open`. Where it breaks off,
+    `_settle` makes the index of pages anew from the page tables: at once, or in the next call if that broke off too.
+    """
+
+    def __init__(
+        self, sizes: validate_pages.PagedSizes, storage: Storage, pool: PagePool, rotary: Rotary | None
+    ) -> None:
+        self._sizes, self._storage, self._pool, self._rotary = sizes, storage, pool, rotary
+        self._sequences: dict[int, Entry] = {}
+        self._issued = 0
+        self._rank = next(_RANKS)
+        self._lock = threading.RLock()
+        # A nested call of the same thread, from a finalizer or signal handler, passes `_lock` and finds this one taken.
+        self._busy = threading.Lock()
+        self._open: Unfinished | None = None
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def num_pages(self) -> int:
+        return self._sizes.num_pages
+
+    @property
+    def page_size(self) -> int:
+        return self._sizes.page_size
+
+    @property
+    def num_kv_heads(self) -> int:
+        return self._sizes.num_kv_heads
+
+    @property
+    def head_dim(self) -> int:
+        return self._sizes.head_dim
+
+    @property
+    def value_dim(self) -> int:
+        return self._sizes.value_dim
+
+    @property
+    def dtype(self) -> str:
+        """The storage format."""
+        return self._storage.dtype
+
+    @property
+    def rotary(self) -> Rotary | None:
+        return self._rotary
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored keys, values and scales, all reserved at once."""
+        return self._storage.nbytes
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """Ids of the sequences in the cache, oldest first."""
+        with self._lock:
+            self._settle()
+            return tuple(self._sequences)
+
+    @property
+    def lengths(self) -> dict[int, int]:
+        """Tokens of each sequence, by id."""
+        with self._lock:
+            self._settle()
+            return {sequence: length for sequence, (_, length, _) in self._sequences.items()}
+
+    def length(self, sequence: int) -> int:
+        """Tokens of a sequence."""
+        with self._lock:
+            self._settle()
+            return self._entry(sequence)[1]
+
+    def page_table(self, sequence: int) -> np.ndarray:
+        """Pages of a sequence, int64, a copy: token t is in row t % page_size of page_table[t // page_size]."""
+        with self._lock:
+            self._settle()
+            return pages_of(self._entry(sequence), self.page_size).copy()
+
+    def stats(self) -> PagedStats:
+        with self._lock:
+            self._settle()
+            free, owners = self._pool.free, self._pool.owners
+            return PagedStats(
+                num_pages=self.num_pages,
+                page_size=self.page_size,
+                free_pages=free,
+                used_pages=self.num_pages - free,
+                shared_pages=int(np.count_nonzero(owners > 1)),
+                sequences=len(self._sequences),
+                tokens=sum(length for _, length, _ in self._sequences.values()),
+                nbytes=self.nbytes,
+            )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}={size}" for name, size in self._sizes._asdict().items())
+        stats = self.stats()
+        return (
+            f"PagedKVCache({sizes}, dtype={self.dtype!r}: {stats.sequences} sequences, {stats.free_pages} free pages)"
+        )
+
+    # --- inside, with the lock held -----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """What every method does first: refuse to run inside another call, end a change that broke off."""
+        if self._busy.locked():
+            validate_pages.nested_call()
+        if self._open is not None:
+            self._settle_open()
+
+    def _settle_open(self) -> None:
+        """Bring everything in line with what was committed. Breaking off again does no harm."""
+        unfinished = self._open
+        if unfinished is None:
+            return
+        if unfinished.commit.done == unfinished.drop_if:
+            self._sequences.pop(unfinished.sequence, None)
+        self._pool.recount(pages_of(entry, self.page_size) for entry in self._sequences.values())
+        self._open = None
+
+    def _new_id(self) -> int:
+        self._issued += 1
+        return self._issued - 1
+
+    def _entry(self, sequence: Any) -> Entry:
+        return self._entries([validate.index(sequence, "sequence")])[0]
+
+    def _entries(self, ids: Sequence[int]) -> list[Entry]:
+        known = self._sequences
+        try:
+            return [known[sequence] for sequence in ids]
+        except KeyError as error:
+            unknown = error.args[0]
+        validate_pages.unknown_sequence(unknown, self._issued)
+
+    def _options(self, scale: Any, softcap: Any, is_causal: Any) -> Options:
+        return Options(
+            1.0 / math.sqrt(self.head_dim) if scale is None else validate.finite_float(scale, "scale"),
+            0.0 if softcap is None else validate.positive_float(softcap, "softcap"),
+            validate.flag(is_causal, "is_causal"),
+        )
+
+    def _written(self, ids: Sequence[int], entries: Sequence[Entry], tokens: NewTokens) -> dict[int, Entry]:
+        """Take pages and write new tokens where no sequence can see them; what the sequences are to become."""
+        size, pool, storage = self.page_size, self._pool, self._storage
+        tables = [table for table, _, _ in entries]
+        addresses = [address for _, _, address in entries]
+        lengths = [length for _, length, _ in entries]
+        ends = [length + new for length, new in zip(lengths, tokens.counts, strict=True)]
+        growth = plan_growth(tables, lengths, ends, pool, size)
+        require_pages(growth.pages, pool.free, self.num_pages, size)
+        self._open = WITHIN
+        if growth.pages:
+            pages, used = pool.take(growth.pages), len(growth.copies)
+            for (i, shared), own in zip(growth.copies, pages.tolist()):
+                storage.copy_page(shared, own)
+                pool.release(np.array([shared]))
+                tables[i] = tables[i].copy()
+                tables[i][lengths[i] // size] = own
+            for i, before, after in growth.extensions:
+                tables[i] = extended_table(tables[i], before, after, self.num_pages)
+                tables[i][before:after] = pages[used : used + after - before]
+                used += after - before
+            for i in {i for i, *_ in (*growth.copies, *growth.extensions)}:
+                addresses[i] = tables[i].ctypes.data
+        if any(tokens.counts):
+            records = new_records(len(ids))
+            records[:, TABLE], records[:, START] = addresses, lengths
+            records[:, COUNT], records[:, FIRST] = tokens.counts, tokens.firsts
+            storage.write_arrays(records, self._rotated_keys(tokens, lengths), tokens.values)
+        return dict(zip(ids, zip(tables, ends, addresses, strict=True), strict=True))
+
+    def _attend(self, entries: Sequence[Entry], call: Queries, options: Options) -> None:
+        """Fill in the results of a call."""
+        asked = [i for i, new in enumerate(call.counts) if new]
+        if not asked:
+            return
+        tables, lengths = [entries[i][0] for i in asked], [entries[i][1] for i in asked]
+        rows, targets = [call.rows[i] for i in asked], [call.targets[i] for i in asked]
+        if self._rotary is not None:
+            counts = [x.shape[1] for x in rows]
+            positions = _positions([length - new for length, new in zip(lengths, counts)], counts)
+            joined = self._rotary.rotate(np.concatenate(rows, axis=1), positions)
+            rows = np.split(joined, list(accumulate(counts))[:-1], axis=1)
+        attend_sequences(self._storage, tables, lengths, rows, targets, **options._asdict())
+
+    def _rotated_keys(self, tokens: NewTokens, lengths: Sequence[int]) -> np.ndarray:
+        if self._rotary is None:
+            return tokens.keys
+        return self._rotary.rotate(tokens.keys, _positions(lengths, tokens.counts))
+
+
+def _positions(firsts: Sequence[int], counts: Sequence[int]) -> np.ndarray:
+    """Of sequences one after another, each with `counts` positions from `firsts` on."""
+    before = np.cumsum([0, *counts])
+    return np.arange(before[-1]) + np.repeat(np.subtract(firsts, before[:-1]), counts)

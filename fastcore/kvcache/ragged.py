@@ -1,0 +1,150 @@
+"""New tokens of many sequences in the two forms callers have them: lists of arrays, and packed with cumulative starts.
+
+The work for each sequence is what decoding many of them waits for, so lists take a short way: NumPy joins them in one
+call and in doing so finds what does not fit together. What it refuses goes the thorough way, which has the messages.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core import validate, validate_pages
+from fastcore._core.validate_cache import as_float32
+from fastcore._core.validate_pages import PagedSizes
+
+_FLOAT32 = np.dtype(np.float32)
+_IN_PLACE = 0x101  # NumPy's flags C_CONTIGUOUS | ALIGNED
+
+
+class NewTokens(NamedTuple):
+    """Keys (1, G, total, D) and values (1, G, total, Dv) in float32, the sequences one after another."""
+
+    keys: np.ndarray
+    values: np.ndarray
+    counts: list[int]  # tokens of each sequence
+    firsts: list[int]  # where each begins
+
+
+def new_tokens(keys: Any, values: Any, starts: Any, count: int, sizes: PagedSizes) -> NewTokens:
+    """Keys and values for `count` sequences, checked and joined."""
+    heads = sizes.num_kv_heads
+    if starts is not None:
+        packed_keys = validate_pages.packed_token_array(keys, heads, sizes.head_dim, "keys", _KEY_NAMES)
+        packed_values = validate_pages.packed_token_array(values, heads, sizes.value_dim, "values", _VALUE_NAMES)
+        validate_pages.packed_pair(packed_keys, packed_values)
+        firsts = validate_pages.packed_starts(starts, count, packed_keys.shape[0], "keys")
+        counts = [end - first for first, end in pairwise(firsts)]
+        return NewTokens(_heads_first(packed_keys)[None], _heads_first(packed_values)[None], counts, firsts[:-1])
+    keys = validate_pages.arrays_of_sequences(keys, count, "keys")
+    values = validate_pages.arrays_of_sequences(values, count, "values")
+    joined_keys, counts = _join(keys, heads, sizes.head_dim, "keys", _KEY_NAMES)
+    joined_values, value_counts = _join(values, heads, sizes.value_dim, "values", _VALUE_NAMES)
+    if counts != value_counts:
+        validate_pages.same_tokens(counts, value_counts)
+    return NewTokens(joined_keys[None], joined_values[None], counts, [0, *accumulate(counts)][:-1])
+
+
+_KEY_NAMES, _VALUE_NAMES = ("num_kv_heads", "head_dim"), ("num_kv_heads", "value_dim")
+
+
+def _heads_first(packed: np.ndarray) -> np.ndarray:
+    """(tokens, heads, size) as (heads, tokens, size) in float32, readable in place."""
+    return as_float32(packed).transpose(1, 0, 2)
+
+
+def _join(
+    arrays: Sequence[Any], heads: int, size: int, name: str, names: tuple[str, str]
+) -> tuple[np.ndarray, list[int]]:
+    """Arrays (heads, T_i, size) as one of float32 (heads, total, size), and all T_i."""
+    if set(map(type, arrays)) == {np.ndarray}:
+        try:
+            # casting="no": all of them are float32 in native byte order.
+            joined = np.concatenate(arrays, axis=1, dtype=_FLOAT32, casting="no") if len(arrays) > 1 else arrays[0]
+        except (TypeError, ValueError):
+            pass
+        else:
+            if joined.dtype == _FLOAT32 and joined.ndim == 3 and joined.shape[::2] == (heads, size):
+                return validate.readable_in_place(joined), [x.shape[1] for x in arrays]
+    checked = [validate_pages.token_array(x, heads, size, f"{name}[{i}]", names) for i, x in enumerate(arrays)]
+    converted = [as_float32(x) for x in checked] or [np.empty((heads, 0, size), _FLOAT32)]
+    joined = np.concatenate(converted, axis=1) if len(converted) > 1 else converted[0]
+    return joined, [x.shape[1] for x in checked]
+
+
+class Queries(NamedTuple):
+    """Queries that were asked, checked: what the kernel reads and writes, and what the caller gets."""
+
+    rows: list[np.ndarray]  # (H, T_i, D) float32 each, readable in place
+    targets: list[np.ndarray]  # (H, T_i, Dv) float32 each, empty
+    counts: list[int]  # T_i
+    results: Any  # list of arrays or a packed one
+    whole: np.ndarray | None  # packed targets where they are not the result
+    in_place: bool  # targets are the results
+
+    def finish(self) -> Any:
+        """The results, in the caller's dtype and place."""
+        if not self.in_place:
+            with np.errstate(over="ignore"):  # float16 ends at 65504
+                if self.whole is not None:
+                    self.results[...] = self.whole
+                else:
+                    for result, target in zip(self.results, self.targets, strict=True):
+                        result[...] = target.reshape(result.shape)
+        return self.results
+
+
+def asked_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, out: Any) -> Queries:
+    """Queries for `count` sequences and where their results go."""
+    if starts is not None:
+        return _packed_queries(queries, starts, count, sizes, out)
+    arrays = validate_pages.arrays_of_sequences(queries, count, "queries")
+    arrays = [
+        x if type(x) is np.ndarray and x.dtype is _FLOAT32 else validate_pages.query_array(x, sizes.head_dim, i)
+        for i, x in enumerate(arrays)
+    ]
+    shapes = [x.shape for x in arrays]
+    if any(len(shape) not in (2, 3) or shape[-1] != sizes.head_dim for shape in shapes):
+        for i, x in enumerate(arrays):
+            validate_pages.query_array(x, sizes.head_dim, i)
+    validate_pages.query_heads([shape[0] for shape in shapes], sizes.num_kv_heads)
+    counts = [shape[1] if len(shape) == 3 else 1 for shape in shapes]
+    rows = [x if x.dtype is _FLOAT32 and x.flags.num & _IN_PLACE == _IN_PLACE else as_float32(x) for x in arrays]
+    wanted = [(*shape[:-1], sizes.value_dim) for shape in shapes]
+    targets = [np.empty(shape, _FLOAT32) for shape in wanted]
+    results, in_place = targets, True
+    if out is not None:
+        # Written behind the kernel: one result may lie where another sequence's query is.
+        outs = validate_pages.arrays_of_sequences(out, count, "out")
+        for i, (x, shape, query) in enumerate(zip(outs, wanted, arrays, strict=True)):
+            validate.output_array(x, shape, query.dtype, f"out[{i}]")
+        results, in_place = outs if isinstance(outs, list) else list(outs), False
+    elif any(x.dtype is not _FLOAT32 for x in arrays):
+        results, in_place = [np.empty(shape, x.dtype) for shape, x in zip(wanted, arrays, strict=True)], False
+    if any(len(shape) == 2 for shape in shapes):
+        rows = [x if x.ndim == 3 else x[:, None] for x in rows]
+        targets = [x if x.ndim == 3 else x[:, None] for x in targets]
+    return Queries(rows, targets, counts, results, None, in_place)
+
+
+def _packed_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, out: Any) -> Queries:
+    packed = validate_pages.packed_queries(queries, sizes.head_dim)
+    validate_pages.query_heads([packed.shape[1]], sizes.num_kv_heads)
+    firsts = validate_pages.packed_starts(starts, count, packed.shape[0], "queries")
+    shape = (*packed.shape[:-1], sizes.value_dim)
+    result = np.empty(shape, packed.dtype) if out is None else validate.output_array(out, shape, packed.dtype)
+    in_place = packed.dtype == _FLOAT32 and (
+        out is None or (validate.is_readable_in_place(out) and not validate.shares_memory(out, [packed]))
+    )
+    whole = np.asarray(result) if in_place else np.empty(shape, _FLOAT32)
+    rows, targets = _heads_first(packed), whole.transpose(1, 0, 2)
+    spans = list(pairwise(firsts))
+    return Queries(
+        [rows[:, first:end] for first, end in spans],
+        [targets[:, first:end] for first, end in spans],
+        [end - first for first, end in spans],
+        result,
+        None if in_place else whole,
+        in_place,
+    )
