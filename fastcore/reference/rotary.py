@@ -12,7 +12,7 @@ def rotary_frequencies(size: int, base: float = 10000.0, scaling: Any = None) ->
     Parameters
     ----------
     size : int, even; rotated elements of a head
-    base, scaling : as in `fastcore.rotary_embedding`
+    base, scaling : as in `fastcore.kvcache.rotary_embedding`
 
     Returns
     -------
@@ -75,7 +75,7 @@ def rotary_embedding(
     rotary_dim: int | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Twin of `fastcore.rotary_embedding`; angles in float64, float64 in gives float64 throughout, all else float32.
+    """Twin of `fastcore.kvcache.rotary_embedding`; angles in float64, float64 in gives float64 throughout, all else float32.
 
     Parameters
     ----------
