@@ -4,17 +4,19 @@ A row is one token's key (or value) of one head. It is padded with zeros to whol
 groups of 32), so that kernels have no tails.
 
 ======== ===================== ========================================= ==================================
-format   row of D elements     scales                                    error of an element x
+format   row of D numbers      scales                                    error of a number x
 ======== ===================== ========================================= ==================================
 float32  4 pad16(D) bytes      none                                      0
-float16  2 pad16(D) bytes      none                                      2^-11 abs(x) up to 65504, then inf
+float16  2 pad16(D) bytes      none                                      2^-11 abs(x); inf from 65520 on
 bfloat16 2 pad16(D) bytes      none                                      2^-8 abs(x)
 int8     pad16(D) bytes        float32 a row: largest abs(x) / 127       half a step: largest / 254
-int4     pad32(D) / 2 bytes    float16 scale, minimum a group of 32      half a step: (max - min) / 30
+int4     pad32(D) / 2 bytes    float16 scale, minimum a group of 32      half a step: (max - min) / 30, or where
+                               numbers: x ~ q * scale + minimum          that is more 2^-11 (abs(min) + max - min)
 ======== ===================== ========================================= ==================================
 
-The bounds are held, with their rounding terms, by tests/kvcache/test_quantization.py. A row (int4: a group) with a NaN
-or an inf in it reads back as NaN as a whole, as does a group whose scale or minimum is beyond float16's 65504.
+The bounds are held, with what float32 and denormals add, by tests/kvcache/test_quantization.py. A row of int8 (a group
+of int4) with a NaN or an inf in it reads back as NaN as a whole, as does a group whose scale or minimum is beyond
+float16's 65504.
 """
 
 import math

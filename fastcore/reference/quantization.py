@@ -45,7 +45,8 @@ def dequantize(stored: dict[str, np.ndarray], dtype: str, size: int) -> np.ndarr
     elif dtype == "bfloat16":
         numbers = (rows.astype(np.uint32) << 16).view(np.float32)
     elif dtype == "int8":
-        numbers = rows.astype(np.float32) * stored["scales"][..., None]
+        with np.errstate(over="ignore", invalid="ignore"):  # 127 steps of float32's largest numbers may be inf
+            numbers = rows.astype(np.float32) * stored["scales"][..., None]
     elif dtype == "int4":
         halves = stored["scales"].view(np.float16).astype(np.float32)
         groups = rows.reshape(*halves.shape[:-1], GROUP // 2)
@@ -69,7 +70,7 @@ def _quantize_int4(x: np.ndarray) -> dict[str, np.ndarray]:
     # Repeats of the last number fill up the last group, so that they change neither minimum nor maximum.
     size = x.shape[-1]
     filled = np.concatenate([x, np.repeat(x[..., -1:], -size % GROUP, axis=-1)], axis=-1)
-    groups = filled.reshape(*x.shape[:-1], -1, GROUP)
+    groups = filled.reshape(*x.shape[:-1], -(-size // GROUP), GROUP)
     lowest, highest = groups.min(axis=-1) + np.float32(0), groups.max(axis=-1) + np.float32(0)  # no -0.0
     scales = ((highest - lowest) / np.float32(15)).astype(np.float16)
     minima = lowest.astype(np.float16)
@@ -77,11 +78,11 @@ def _quantize_int4(x: np.ndarray) -> dict[str, np.ndarray]:
     steps = np.where((scales > 0) & ~broken, scales.astype(np.float32), np.float32(np.inf))[..., None]
     offsets = np.where(broken, 0, minima.astype(np.float32))[..., None]
     codes = np.clip(np.rint((np.where(broken[..., None], 0, groups) - offsets) / steps), 0, 15).astype(np.uint8)
-    codes = _padded(codes.reshape(*x.shape[:-1], -1)[..., :size], GROUP).reshape(groups.shape)
+    codes = _padded(codes.reshape(filled.shape)[..., :size], GROUP).reshape(groups.shape)
     packed = codes[..., : GROUP // 2] | codes[..., GROUP // 2 :] << 4
     bits = np.stack([scales.view(np.uint16), minima.view(np.uint16)], axis=-1)
     bits[broken] = (HALF_NAN, 0)
-    return {"rows": packed.reshape(*x.shape[:-1], -1), "scales": bits}
+    return {"rows": packed.reshape(*x.shape[:-1], filled.shape[-1] // 2), "scales": bits}
 
 
 def _bfloat_bits(x: np.ndarray) -> np.ndarray:
