@@ -33,7 +33,7 @@ class Storage:
     ----------
     keys, values : (N, G, P, row) stored elements; zero at first, so that the memory is only taken when it is written
     key_scales, value_scales : None, for int8 (N, G, P) float32, for int4 (N, G, P, groups, 2) float16 bits
-    arrays : those of the four that there are, by name
+    arrays : those of the four that there are, by name; filled in place, never replaced: kernels have their addresses
     nbytes : their bytes
     """
 
