@@ -306,12 +306,12 @@ def normalized_axes(normalized_shape: Any, input: np.ndarray) -> tuple[int, ...]
     return axes
 
 
-def shapes_of_summands(arrays: Mapping[str, np.ndarray]) -> None:
-    """All arrays have the shape of the one named input."""
-    input = arrays["input"]
-    for name, x in arrays.items():
-        if x.shape != input.shape:
-            raise ValueError(f"{name} must have the shape of input. Got {name} {x.shape}, input {input.shape}.")
+def one_shape(arrays: Mapping[str, np.ndarray]) -> None:
+    """All arrays have the shape of the first."""
+    (first, model), *others = arrays.items()
+    for name, x in others:
+        if x.shape != model.shape:
+            raise ValueError(f"{name} must have the shape of {first}. Got {name} {x.shape}, {first} {model.shape}.")
 
 
 def shapes_of_vectors(vectors: Mapping[str, np.ndarray], axes: tuple[int, ...]) -> None:

@@ -6,7 +6,12 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore.nn.kernels.gelu import activate
+from fastcore.nn.kernels.swiglu import gate_if_small, gate_rows
 from fastcore.nn.rows import as_rows, put_rows, target_rows
+
+_FLOAT32 = np.dtype(np.float32)
+_ndarray = np.ndarray
+_empty = np.empty
 
 
 def gelu(input: Any, approximate: str = "none", *, bias: Any = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -51,5 +56,82 @@ def gelu(input: Any, approximate: str = "none", *, bias: Any = None, out: np.nda
         rows = as_rows(input, input.size if is_one_row else shape[-1], computing)
         target = target_rows(result, [rows], [addend])
         activate(rows, addend, target, approximate == "tanh")
+        put_rows(target, result)
+    return result
+
+
+def silu(input: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Sigmoid linear unit, x / (1 + exp(-x)), also called swish.
+
+    Parameters
+    ----------
+    input : any shape, float32, float64, float16 or ml_dtypes.bfloat16
+        Read in place where the last axis is contiguous and the others join to one, else copied.
+    out : shape and dtype of input, optional; written in place and returned. May be `input`.
+
+    Returns
+    -------
+    The shape and dtype of input; float16 and bfloat16 are computed in float32. -inf gives NaN, as in PyTorch.
+
+    Raises
+    ------
+    ValueError : out has another shape, or cannot be written
+    TypeError : unsupported dtypes
+
+    Notes
+    -----
+    Source: Elfwing, Uchibe and Doya 2018, "Sigmoid-Weighted Linear Units", eq. 6.
+    """
+    return _gate({"input": input}, out)
+
+
+def swiglu(gate: Any, up: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+    """silu(gate) * up, in one pass over memory: what Llama's feed-forward block does between its products.
+
+    Parameters
+    ----------
+    gate, up : one shape and dtype, as in `silu`; also the halves of one array, h[:, :D] and h[:, D:]
+    out : shape and dtype of gate, optional; written in place and returned. May be `gate` or `up`.
+
+    Returns
+    -------
+    The shape and dtype of gate; float16 and bfloat16 are computed in float32 and rounded once
+
+    Raises
+    ------
+    ValueError : shapes disagree
+    TypeError : unsupported or mixed dtypes
+
+    Notes
+    -----
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", eq. 6, without the products.
+    """
+    # The short way for a token of a language model: 2 us against 12 us; the rest as in `rms_norm`.
+    if (
+        type(gate) is type(up) is _ndarray
+        and out is None
+        and gate.dtype is up.dtype is _FLOAT32
+        and gate.ndim == up.ndim == 2
+    ):
+        result = _empty(gate.shape, _FLOAT32)
+        if gate_if_small(gate, up, result):
+            return result
+    return _gate({"gate": gate, "up": up}, out)
+
+
+def _gate(factors: dict[str, Any], out: np.ndarray | None) -> np.ndarray:
+    """SiLU of the first array, times the second if there is one, given with their names."""
+    arrays = {name: validate.float_array(x, name) for name, x in factors.items()}
+    dtype = validate.same_dtype(arrays)
+    validate.one_shape(arrays)
+    computing = validate.computing_dtype(dtype)
+    first, *others = arrays.values()
+    result = np.empty(first.shape, dtype) if out is None else validate.output_array(out, first.shape, dtype)
+    if first.size:
+        # Contiguous memory is one row: the kernel cuts it into equal blocks whatever the shape.
+        is_one_row = first.ndim == 0 or all(x.flags.c_contiguous for x in (first, *others, result))
+        rows = [as_rows(x, first.size if is_one_row else first.shape[-1], computing) for x in (first, *others)]
+        target = target_rows(result, rows, [])
+        gate_rows(rows[0], rows[1] if others else None, target)
         put_rows(target, result)
     return result

@@ -1,4 +1,4 @@
-"""Layer normalisation, alone and fused with the residual sum before it."""
+"""Layer normalisation, alone and fused with the residual sum before it, and root mean square normalisation."""
 
 import math
 from typing import Any
@@ -6,8 +6,15 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate
+from fastcore.nn.kernels import rms_norm as rms_kernels
 from fastcore.nn.kernels.layer_norm import normalize
 from fastcore.nn.rows import as_rows, put_rows, target_rows
+
+_FLOAT32 = np.dtype(np.float32)
+_ndarray = np.ndarray
+_empty = np.empty
+# eps of `rms_norm` where none is given: of the dtype that is computed in.
+_EPSILON_F32, _EPSILON_F64 = 2.0**-23, 2.0**-52
 
 
 def layer_norm(
@@ -77,6 +84,77 @@ def add_layer_norm(
     return _normalize({"input": input, "residual": residual}, normalized_shape, weight, bias, eps, out)
 
 
+def rms_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """input / sqrt(mean(input**2) + eps) * weight, the mean over the last axes.
+
+    Parameters
+    ----------
+    input : (..., *normalized_shape) float32, float64, float16 or ml_dtypes.bfloat16
+        Read in place where its normalised axes are contiguous and the others join to one, else copied.
+    normalized_shape : int or tuple of ints; the last axes of input, of at least one element
+    weight : normalized_shape, dtype of input, optional
+    eps : float, not negative; default 2**-52 for float64, else 2**-23
+        finfo(dtype).eps, except that PyTorch takes float32's for float16 and bfloat16, which it computes in float32.
+    out : shape and dtype of input, optional; written in place and returned. May be `input`.
+
+    Returns
+    -------
+    (..., *normalized_shape), dtype of input; float16 and bfloat16 are computed in float32. A row of zeros gives zeros,
+    with an eps of 0 NaN.
+
+    Raises
+    ------
+    ValueError : shapes disagree, or eps is negative
+    TypeError : unsupported or mixed dtypes
+
+    Notes
+    -----
+    Source: Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", eq. 4.
+    """
+    # The short way for a token of a language model: 2 us against 15 us. What compiled code does not find in order goes
+    # on to what checks everything and has the messages.
+    if (
+        type(input) is type(weight) is _ndarray
+        and out is None
+        and type(normalized_shape) is int
+        and (eps is None or type(eps) is float)
+        and input.dtype is weight.dtype is _FLOAT32
+        and weight.ndim == 1
+        and input.shape[-1:] == (normalized_shape,)
+        and normalized_shape
+    ):
+        result = _empty(input.shape, _FLOAT32)
+        is_flat = input.ndim == 2
+        rows = input if is_flat else input.reshape(-1, normalized_shape)
+        target = result if is_flat else result.reshape(rows.shape)
+        if rms_kernels.normalize_if_small(rows, weight, _EPSILON_F32 if eps is None else eps, target):
+            return result
+    return _rms_norm(input, normalized_shape, weight, eps, out)
+
+
+def _rms_norm(input: Any, normalized_shape: Any, weight: Any, eps: Any, out: np.ndarray | None) -> np.ndarray:
+    """`rms_norm` for any arguments."""
+    input = validate.float_array(input, "input")
+    vectors = {} if weight is None else {"weight": validate.float_array(weight, "weight")}
+    dtype = validate.same_dtype({"input": input, **vectors})
+    computing = validate.computing_dtype(dtype)
+    axes = validate.normalized_axes(normalized_shape, input)
+    validate.shapes_of_vectors(vectors, axes)
+    default = _EPSILON_F64 if dtype == np.float64 else _EPSILON_F32
+    eps = default if eps is None else validate.not_negative_float(eps, "eps")
+    result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)
+    if input.size:
+        size = math.prod(axes)
+        scale = _flat(vectors.get("weight"), np.ones, size, computing)
+        rows = as_rows(input, size, computing)
+        target = target_rows(result, [rows], [scale])
+        rms_kernels.normalize(rows, scale, eps, target)
+        put_rows(target, result)
+    return result
+
+
 def _normalize(
     summands: dict[str, Any], normalized_shape: Any, weight: Any, bias: Any, eps: Any, out: np.ndarray | None
 ) -> np.ndarray:
@@ -87,7 +165,7 @@ def _normalize(
     computing = validate.computing_dtype(dtype)
     input = arrays["input"]
     axes = validate.normalized_axes(normalized_shape, input)
-    validate.shapes_of_summands(arrays)
+    validate.one_shape(arrays)
     validate.shapes_of_vectors(vectors, axes)
     eps = validate.not_negative_float(eps, "eps")
 

@@ -1,4 +1,4 @@
-"""Layer normalisation, written from its definition."""
+"""Layer and root mean square normalisation, written from their definitions."""
 
 from typing import Any
 
@@ -57,6 +57,36 @@ def add_layer_norm(
     computing = np.float64 if x.dtype == np.float64 else np.float32
     total = x.astype(computing) + np.asarray(residual).astype(computing)
     y = layer_norm(total, normalized_shape, weight, bias, eps).astype(x.dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def rms_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Twin of `fastcore.nn.rms_norm`; float64 in gives float64 throughout, all else float32.
+
+    Parameters
+    ----------
+    input : (..., *normalized_shape)
+    normalized_shape : int or tuple of ints
+    weight, eps, out : as in the public function
+
+    Returns
+    -------
+    (..., *normalized_shape), dtype of input
+    """
+    x = np.asarray(input)
+    y: Any = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
+    if eps is None:
+        eps = np.finfo(y.dtype).eps
+    axes = tuple(range(-np.size(normalized_shape), 0))
+    y = y / np.sqrt((y * y).mean(axes, keepdims=True) + eps)
+    if weight is not None:
+        y = y * np.asarray(weight).astype(y.dtype)
+    y = y.astype(x.dtype)
     if out is None:
         return y
     out[...] = y

@@ -75,7 +75,7 @@ def rotary_embedding(
     rotary_dim: int | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Twin of `fastcore.kvcache.rotary_embedding`; angles in float64, float64 in gives float64 throughout, all else float32.
+    """Twin of `fastcore.kvcache.rotary_embedding`: angles in float64; then float64 for float64, else float32.
 
     Parameters
     ----------

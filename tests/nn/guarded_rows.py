@@ -25,6 +25,14 @@ def main():
             nn.gelu(x, approximate, bias=bias, out=out)
             want = reference.gelu(x, approximate, bias=bias)
             np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
+        nn.rms_norm(x, shape[1], weight, out=out)
+        want = reference.rms_norm(x, shape[1], weight)
+        np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(nn.rms_norm(x, shape[1], weight), want, rtol=1e-5, atol=1e-6)
+        nn.swiglu(x, residual, out=out)
+        want = reference.swiglu(x, residual)
+        np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(nn.swiglu(x, residual), want, rtol=1e-5, atol=1e-6)
     print(len(cases))
 
 

@@ -1,9 +1,10 @@
 """The same numbers as PyTorch. Run by `make test-peers`."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from fastcore.nn import add_layer_norm, gelu, layer_norm
+from fastcore.nn import add_layer_norm, gelu, layer_norm, rms_norm, silu, swiglu
 
 pytestmark = pytest.mark.peer
 
@@ -35,3 +36,34 @@ def test_gelu_equals_torch(rng, functional, approximate, dtype):
     x = np.concatenate([rng.normal(0, 3, 10_000), [0.0, 1e30, -1e30, np.nan]]).astype(dtype)
     want = functional.gelu(torch.from_numpy(x), approximate=approximate).numpy()
     np.testing.assert_allclose(gelu(x, approximate), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("eps", [None, 1e-5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("shape, axes", [((4, 7, 576), (576,)), ((3, 5, 6), (5, 6)), ((2, 1000), (1000,))])
+def test_rms_norm_equals_torch(rng, functional, shape, axes, dtype, eps):
+    torch = pytest.importorskip("torch")
+    x, weight = (rng.normal(0, 0.1, size=size).astype(dtype) for size in (shape, axes))
+    for given in (weight, None):
+        tensor = None if given is None else torch.from_numpy(given)
+        want = functional.rms_norm(torch.from_numpy(x), axes, tensor, eps).numpy()
+        got = rms_norm(x, axes[0] if len(axes) == 1 else axes, given, eps)
+        np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE.get(dtype, 4e-3))
+
+
+def test_rms_norm_default_eps_of_bfloat16_equals_torch(functional):
+    torch = pytest.importorskip("torch")
+    x = np.full((1, 8), 2.0**-12, ml_dtypes.bfloat16)
+    want = functional.rms_norm(torch.full((1, 8), 2.0**-12, dtype=torch.bfloat16), (8,)).float().numpy()
+    np.testing.assert_allclose(rms_norm(x, 8).astype(np.float32), want, rtol=2.0**-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_silu_and_swiglu_equal_torch(rng, functional, dtype):
+    torch = pytest.importorskip("torch")
+    gate = np.concatenate([rng.normal(0, 3, 10_000), [0.0, 1e30, -1e30, np.inf, -np.inf, np.nan]]).astype(dtype)
+    up = rng.normal(size=gate.size).astype(dtype)
+    want = functional.silu(torch.from_numpy(gate))
+    np.testing.assert_allclose(silu(gate), want.numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    want = (want * torch.from_numpy(up)).numpy()
+    np.testing.assert_allclose(swiglu(gate, up), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
