@@ -18,6 +18,7 @@ _MODULE_OF = {
     "CacheFullError": "fastcore.kvcache",
     "KVCache": "fastcore.kvcache",
     "MultiHeadAttention": "fastcore.attention",
+    "PagedKVCache": "fastcore.kvcache",
     "attention": "fastcore.attention",
     "get_num_threads": "fastcore._core.threads",
     "kvcache": "fastcore.kvcache",
@@ -35,6 +36,7 @@ __all__ = [
     "CacheFullError",
     "KVCache",
     "MultiHeadAttention",
+    "PagedKVCache",
     "attention",
     "get_num_threads",
     "kvcache",
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from fastcore import attention, kvcache, nn, reference
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
-    from fastcore.kvcache import CacheFullError, KVCache, rotary_embedding
+    from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 
     def __getattr__(name):

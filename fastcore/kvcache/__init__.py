@@ -2,6 +2,7 @@
 
 from fastcore.kvcache.contiguous import KVCache
 from fastcore.kvcache.errors import CacheFullError
+from fastcore.kvcache.paged import PagedKVCache
 from fastcore.kvcache.rotary import Rotary, rotary_embedding
 
-__all__ = ["CacheFullError", "KVCache", "Rotary", "rotary_embedding"]
+__all__ = ["CacheFullError", "KVCache", "PagedKVCache", "Rotary", "rotary_embedding"]

@@ -133,6 +133,17 @@ class KVCache(Sequences):
         """Bytes of the stored keys, values and scales, all reserved at once."""
         return self._storage.nbytes
 
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is stored, by name: read-only views (B, G, capacity, ...) of the rows and, if quantised, their scales.
+
+        In the order of the pages, which is that of the sequences until they are reordered.
+        """
+        views = {name: array.view() for name, array in self._storage.arrays.items()}
+        for view in views.values():
+            view.flags.writeable = False
+        return views
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={size}" for name, size in self._sizes._asdict().items())
         ring = "" if self._ring is None else f", window={self._ring.window}, sinks={self._ring.sinks}"
