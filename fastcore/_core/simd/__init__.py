@@ -1,6 +1,6 @@
 """SIMD values for kernels: LLVM vectors as wide as the CPU's registers, with Python's operators.
 
-Constants: VECTOR_BITS, F32_LANES, F64_LANES, NUM_REGISTERS, HAS_FMA, HAS_AVX512; dtypes f32, f64, i8 ... u64.
+Constants: VECTOR_BITS, F32_LANES, F64_LANES, NUM_REGISTERS, HAS_FMA, HAS_AVX512, HAS_VNNI; dtypes f32, f64, i8 ... u64.
 
 Lane counts are powers of two known at compile time: a literal, a global, or `simd.F32_LANES`. `broadcast(x, lanes,
 dtype)` takes the type of x where dtype is left out. Vectors go through variables, tuples, and arguments and results of
@@ -30,6 +30,7 @@ from fastcore._core.simd.host import (
     HAS_AVX512,
     HAS_FMA,
     HAS_HALF,
+    HAS_VNNI,
     NUM_REGISTERS,
     VECTOR_BITS,
 )
@@ -43,6 +44,7 @@ if config.DISABLE_JIT:
         bfloat_to_float,
         bitcast,
         broadcast,
+        cast_pointer,
         convert,
         erf,
         exp,
@@ -97,6 +99,7 @@ else:
     from fastcore._core.simd.logarithm import log
     from fastcore._core.simd.memory import (
         advance,
+        cast_pointer,
         gather,
         load,
         load_first,
@@ -114,6 +117,7 @@ __all__ = [
     "HAS_AVX512",
     "HAS_FMA",
     "HAS_HALF",
+    "HAS_VNNI",
     "NUM_REGISTERS",
     "VECTOR_BITS",
     "Vector",
@@ -123,6 +127,7 @@ __all__ = [
     "bfloat_to_float",
     "bitcast",
     "broadcast",
+    "cast_pointer",
     "convert",
     "erf",
     "exp",

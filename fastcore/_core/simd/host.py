@@ -10,7 +10,7 @@ from numba import types
 from numba.core import codegen, config
 from numba.core.typing.typeof import typeof_impl
 
-__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "NUM_REGISTERS", "VECTOR_BITS"]
+__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "HAS_VNNI", "NUM_REGISTERS", "VECTOR_BITS"]
 
 # 4 x i64 multiply is one vpmullq only with AVX-512 DQ and VL; 64 x i8 add uses zmm only with BW, ymm only with AVX2.
 _PROBE = """
@@ -45,11 +45,10 @@ def _typeof_lane_count(value, context):
     return types.literal(int(value))
 
 
-def _probe_assembly() -> str:
+def _probe_assembly(features: str) -> str:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name = config.CPU_NAME if config.CPU_NAME is not None else llvm.get_host_cpu_name()
-    features = config.CPU_FEATURES if config.CPU_FEATURES is not None else codegen.get_host_cpu_features()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     machine = target.create_target_machine(cpu=name, features=features, opt=1)
     return machine.emit_assembly(llvm.parse_assembly(_PROBE))
@@ -59,7 +58,8 @@ def _lines_with(assembly: str, *words: str) -> bool:
     return any(all(word in line for word in words) for line in assembly.splitlines())
 
 
-_assembly = _probe_assembly()
+_features: str = config.CPU_FEATURES if config.CPU_FEATURES is not None else codegen.get_host_cpu_features()
+_assembly = _probe_assembly(_features)
 _TRIPLE = llvm.get_process_triple()
 
 # Without FMA the probe calls fmaf lane by lane; simd.fma is then a multiplication and an addition.
@@ -67,6 +67,8 @@ HAS_FMA: bool = "fmaf" not in _assembly
 # Without F16C the probe calls __extendhfsf2 for a half, a function the JIT may not find.
 HAS_HALF: bool = "__extendhfsf2" not in _assembly
 HAS_AVX512: bool = _lines_with(_assembly, "vpaddb", "zmm") and _lines_with(_assembly, "vpmullq", "ymm")
+# Sums of products of bytes, vpdpbusd. No plain IR is sure to become it, so here the list of features is asked.
+HAS_VNNI: bool = HAS_AVX512 and "+avx512vnni" in _features.split(",")
 VECTOR_BITS: int = 512 if HAS_AVX512 else 256 if HAS_FMA and _lines_with(_assembly, "vpaddb", "ymm") else 128
 NUM_REGISTERS: int = 32 if HAS_AVX512 or _TRIPLE.startswith(("aarch64", "arm64")) else 16
 F32_LANES: int = LaneCount(VECTOR_BITS // 32)

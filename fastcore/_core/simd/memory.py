@@ -45,6 +45,20 @@ def pointer_at(typingctx, address, dtype):
 
 
 @intrinsic
+def cast_pointer(typingctx, ptr, dtype):
+    """Return the same place as a pointer to elements of `dtype`."""
+    element = dtype_of(dtype)
+    if element is None or not isinstance(ptr, types.CPointer):
+        return None
+    sig = types.CPointer(element)(ptr, dtype)
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], context.get_value_type(sig.return_type))
+
+    return sig, codegen
+
+
+@intrinsic
 def advance(typingctx, ptr, count):
     """Return the pointer `count` elements further on; count may be negative."""
     if not isinstance(ptr, types.CPointer) or not isinstance(count, types.Integer):

@@ -61,6 +61,10 @@ def pointer_at(address, dtype):
     return Pointer(int(address), _dtype(dtype))
 
 
+def cast_pointer(ptr, dtype):
+    return Pointer(ptr.address, _dtype(dtype))
+
+
 def advance(ptr, count):
     return Pointer(ptr.address + int(count) * ptr.dtype.itemsize, ptr.dtype)
 

@@ -121,7 +121,7 @@ def attend_items(dtype, records, layout, shares, finished, scale, softcap, many,
     value_columns = padded(layout[R.VALUE_SIZE], layout[R.FORMAT])
     group_heads = layout[R.HEADS] // layout[R.GROUPS]
     buffer = np.empty(layout[R.SCRATCH], np.float32)
-    table = np.empty(TABLE_ROWS, np.int64)
+    table = np.empty(2 * TABLE_ROWS, np.int64)
     item = next_item(counter, -1)
     while item < layout[R.ITEMS]:
         record = records[sequence_of(item, records, layout[R.SEQUENCES])]
@@ -130,7 +130,7 @@ def attend_items(dtype, records, layout, shares, finished, scale, softcap, many,
             call_by_address(many, (record, layout, scale, softcap, within, buffer))
         else:
             rows = record[R.NEW] * group_heads
-            scratch = carve_decode_scratch(simd.pointer(buffer), rows, columns, value_columns)
+            scratch = carve_decode_scratch(simd.pointer(buffer), rows, columns, value_columns, layout[R.FORMAT])
             decode_item(dtype, within, record, layout, shares, finished, scale, softcap, simd.pointer(table), scratch)
         item = next_item(counter, item)
 

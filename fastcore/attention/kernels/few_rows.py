@@ -9,8 +9,8 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
-from fastcore.attention.kernels.records import QueryRows
-from fastcore.attention.kernels.row_products import LANES, add_rows, dot_rows, scale_weights
+from fastcore.attention.kernels.records import Ahead, QueryRows
+from fastcore.attention.kernels.row_products import LANES, add_rows, dot_fixed, dot_rows, scale_weights
 from fastcore.attention.kernels.softmax import REFERENCE_MARGIN
 
 # Queries of a tile at most; on 4 lanes (NEON) there is no room for 8.
@@ -31,31 +31,65 @@ def queries_of_tile(left):
 
 
 @kernel
-def dot_block(panel, tile, side, rows, count, queries):
+def dot_keys(out, tile, side, rows, ahead, queries):
+    """out[key, query] = key . query for a vector of them."""
+    base, row_bytes, scales, scale_bytes, units = side.base, side.row_bytes, side.scales, side.scale_bytes, side.units
+    if queries == 1:
+        dot_rows(
+            out, tile.queries, tile.columns, base, row_bytes, scales, scale_bytes, rows, units, ahead.address,
+            ahead.row_bytes, ahead.rows, 1,
+        )  # fmt: skip
+    elif queries == 2:
+        dot_rows(
+            out, tile.queries, tile.columns, base, row_bytes, scales, scale_bytes, rows, units, ahead.address,
+            ahead.row_bytes, ahead.rows, 2,
+        )  # fmt: skip
+    elif queries == 4:
+        dot_rows(
+            out, tile.queries, tile.columns, base, row_bytes, scales, scale_bytes, rows, units, ahead.address,
+            ahead.row_bytes, ahead.rows, 4,
+        )  # fmt: skip
+    else:
+        dot_rows(
+            out, tile.queries, tile.columns, base, row_bytes, scales, scale_bytes, rows, units, ahead.address,
+            ahead.row_bytes, ahead.rows, WIDEST,
+        )  # fmt: skip
+
+
+@kernel
+def dot_keys_fixed(out, fixed, side, rows, ahead, queries):
+    """The same in fixed point; whether this kind of row has it."""
+    planes, stride, factors, corrections = fixed.planes, fixed.stride, fixed.factors, fixed.corrections
+    base, row_bytes, scales, step, columns = side.base, side.row_bytes, side.scales, side.scale_bytes, side.columns
+    if queries == 1:
+        return dot_fixed(
+            out, planes, stride, factors, corrections, base, row_bytes, scales, step, rows, columns, ahead.address,
+            ahead.row_bytes, ahead.rows, 1,
+        )  # fmt: skip
+    if queries == 2:
+        return dot_fixed(
+            out, planes, stride, factors, corrections, base, row_bytes, scales, step, rows, columns, ahead.address,
+            ahead.row_bytes, ahead.rows, 2,
+        )  # fmt: skip
+    if queries == 4:
+        return dot_fixed(
+            out, planes, stride, factors, corrections, base, row_bytes, scales, step, rows, columns, ahead.address,
+            ahead.row_bytes, ahead.rows, 4,
+        )  # fmt: skip
+    return dot_fixed(
+            out, planes, stride, factors, corrections, base, row_bytes, scales, step, rows, columns, ahead.address,
+            ahead.row_bytes, ahead.rows, WIDEST,
+        )  # fmt: skip
+
+
+@kernel
+def dot_block(panel, tile, side, rows, ahead, count, queries):
     """panel[key, query] = key . query for ``count`` rows, up to a whole vector of which the table goes on."""
     for key in range(0, count, LANES // queries):
-        out = simd.advance(panel, key * queries)
-        table = simd.advance(rows, key)
-        if queries == 1:
-            dot_rows(
-                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
-                side.units, 1,
-            )  # fmt: skip
-        elif queries == 2:
-            dot_rows(
-                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
-                side.units, 2,
-            )  # fmt: skip
-        elif queries == 4:
-            dot_rows(
-                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
-                side.units, 4,
-            )  # fmt: skip
-        else:
-            dot_rows(
-                out, tile.queries, tile.columns, side.base, side.row_bytes, side.scales, side.scale_bytes, table,
-                side.units, WIDEST,
-            )  # fmt: skip
+        out, table = simd.advance(panel, key * queries), simd.advance(rows, key)
+        following = Ahead(ahead.address, ahead.row_bytes, simd.advance(ahead.rows, key))
+        if tile.fixed.stride == 0 or not dot_keys_fixed(out, tile.fixed, side, table, following, queries):
+            dot_keys(out, tile, side, table, following, queries)
 
 
 @kernel
@@ -102,39 +136,72 @@ def weigh_block(panel, tile, vectors, queries, scratch):
 
 
 @kernel
-def add_units(weights, tile, side, rows, count, unit, queries, units):
+def add_units(weights, tile, side, rows, ahead, count, unit, queries, units):
     """Add ``units`` units of ``count`` rows, each times its weight, to the tile's sums."""
     out, stride, base, row_bytes = tile.accumulated, tile.value_columns, side.base, side.row_bytes
     scales, scale_bytes = side.scales, side.scale_bytes
     if queries == 1:
         if units == WIDE_UNITS:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 1, WIDE_UNITS)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 1, WIDE_UNITS,
+            )  # fmt: skip
         elif units == HALF_UNITS:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 1, HALF_UNITS)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 1, HALF_UNITS,
+            )  # fmt: skip
         else:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 1, 1)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 1, 1,
+            )  # fmt: skip
     elif queries == 2:
         if units == WIDE_UNITS:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 2, WIDE_UNITS)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 2, WIDE_UNITS,
+            )  # fmt: skip
         elif units == HALF_UNITS:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 2, HALF_UNITS)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 2, HALF_UNITS,
+            )  # fmt: skip
         else:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 2, 1)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 2, 1,
+            )  # fmt: skip
     elif queries == 4:
         if units == WIDE_UNITS:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 4, WIDE_UNITS)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 4, WIDE_UNITS,
+            )  # fmt: skip
         elif units == HALF_UNITS:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 4, HALF_UNITS)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 4, HALF_UNITS,
+            )  # fmt: skip
         else:
-            add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, 4, 1)
+            add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, 4, 1,
+            )  # fmt: skip
     elif units == HALF_UNITS:
-        add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, WIDEST, HALF_UNITS)
+        add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, WIDEST, HALF_UNITS,
+            )  # fmt: skip
     else:
-        add_rows(out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, WIDEST, 1)
+        add_rows(
+                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+                ahead.row_bytes, ahead.rows, WIDEST, 1,
+            )  # fmt: skip
 
 
 @kernel
-def add_block(weights, tile, side, rows, count, queries):
+def add_block(weights, tile, side, rows, ahead, count, queries):
     """Add ``count`` rows of values, each times its weight, to the tile's sums."""
     widest = HALF_UNITS if queries == WIDEST else WIDE_UNITS
     if side.columns > side.units * LANES:  # units of several vectors
@@ -144,7 +211,7 @@ def add_block(weights, tile, side, rows, count, queries):
         units = widest
         while units > side.units - unit:
             units //= 2
-        add_units(weights, tile, side, rows, count, unit, queries, units)
+        add_units(weights, tile, side, rows, ahead, count, unit, queries, units)
         unit += units
 
 
@@ -160,15 +227,15 @@ def has_nan(panel, elements):
 
 
 @kernel
-def add_visible(weights, scores, tile, side, rows, count, queries):
+def add_visible(weights, scores, tile, side, rows, ahead, count, queries):
     """`add_block` key by key, passing over keys whose score is -inf: a NaN behind a mask must not reach the sums."""
     for query in range(queries):
         sums = simd.advance(tile.accumulated, query * tile.value_columns)
-        row = QueryRows(tile.queries, tile.columns, sums, tile.value_columns, tile.reference, tile.total)
+        row = QueryRows(tile.queries, tile.columns, sums, tile.value_columns, tile.reference, tile.total, tile.fixed)
         for key in range(count):
             place = key * queries + query
             if simd.load_scalar(simd.advance(scores, place)) != -math.inf:
-                add_block(simd.advance(weights, place), row, side, simd.advance(rows, key), 1, 1)
+                add_block(simd.advance(weights, place), row, side, simd.advance(rows, key), ahead, 1, 1)
 
 
 @kernel

@@ -28,14 +28,23 @@ LAYOUT = 25
 
 
 class Side(NamedTuple):
-    """Stored keys or values of one head: typed pointer to row 0, strides in bytes, units (see `row_products`) a row."""
+    """Stored keys or values of one head: row 0 as typed pointer and as address, strides in bytes, units of a row."""
 
     base: Any
+    address: int
     row_bytes: int
     scales: int
     scale_bytes: int
     units: int
     columns: int
+
+
+class Ahead(NamedTuple):
+    """Rows that are read next, to be fetched meanwhile; ``rows`` points into their table."""
+
+    address: int
+    row_bytes: int
+    rows: Any
 
 
 class Span(NamedTuple):
@@ -44,6 +53,15 @@ class Span(NamedTuple):
     sunk: int
     low: int
     count: int
+
+
+class FixedQueries(NamedTuple):
+    """Queries of 16 bits, see `row_products.dot_fixed`; without them ``stride`` is 0."""
+
+    planes: Any
+    stride: int
+    factors: Any
+    corrections: Any
 
 
 class QueryRows(NamedTuple):
@@ -55,6 +73,7 @@ class QueryRows(NamedTuple):
     value_columns: int
     reference: Any
     total: Any
+    fixed: FixedQueries
 
 
 class DecodeScratch(NamedTuple):
@@ -70,3 +89,4 @@ class DecodeScratch(NamedTuple):
     panel: Any
     masked: Any
     vector: Any
+    fixed: FixedQueries

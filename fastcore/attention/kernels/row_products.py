@@ -20,16 +20,24 @@ from numba.core import config
 from numba.extending import intrinsic
 
 from fastcore._core import simd
+from fastcore._core.simd import host
 from fastcore._core.simd.emit import Value
 from fastcore._core.simd.half import emit_bfloat_to_float, emit_half_to_float
 from fastcore._core.simd.lanes import emit_fma
-from fastcore._core.simd.types import Vector, splat, vector_type
+from fastcore._core.simd.memory import first_lanes
+from fastcore._core.simd.types import Vector, call, splat, vector_type
 from fastcore.attention.kernels.storage_formats import GROUP
 
 LANES = int(simd.F32_LANES)
 
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _VECTOR = vector_type(Vector(types.float32, LANES))
+
+# Whether int8 rows meet 16-bit queries by `dot_fixed`. Sums of products of bytes stay in 32 bits up to so many columns.
+FIXED_POINT = host.HAS_VNNI and not config.DISABLE_JIT
+FIXED_COLUMNS = 512
+BYTES = 4 * LANES
+LINE = 64
 
 
 def _shuffle(builder, left, right, lanes):
@@ -116,6 +124,14 @@ class _Rows:
             high.append(builder.lshr(wide, ir.Constant(wide.type, [4] * LANES)))
         return [emit_fma(builder, builder.sitofp(part, _VECTOR), scale, minimum) for part in (*low, *high)]
 
+    def prefetch(self, ahead, index, offset):
+        """Ask for the line at byte ``offset`` of another table's entry ``index``, which is read soon."""
+        builder, (base, row_bytes, table) = self.builder, ahead
+        number = builder.load(builder.gep(table, [index]))
+        at = builder.add(builder.add(base, builder.mul(number, row_bytes)), offset)
+        place = builder.inttoptr(at, _I8.as_pointer())
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, _I32(0), _I32(2), _I32(1)])
+
     def row_scales(self, queries):
         """The float32 scales of the next ``LANES / queries`` rows, each ``queries`` times."""
         builder = self.builder
@@ -130,9 +146,10 @@ class _Rows:
 
 def _sum_each(builder, vectors):
     """The vector whose lane i is the sum of the lanes of ``vectors[i]``: LANES - 1 additions, 2 shuffles each."""
+    add = builder.fadd if vectors[0].type == _VECTOR else builder.add
 
     def combine(pair, first, second):
-        return builder.fadd(_shuffle(builder, *pair, first), _shuffle(builder, *pair, second))
+        return add(_shuffle(builder, *pair, first), _shuffle(builder, *pair, second))
 
     lanes = range(LANES)
     level = vectors
@@ -156,18 +173,30 @@ def _literal(kind):
     return getattr(kind, "literal_value", None)
 
 
+def _integers(context, builder, signature, arguments, *places):
+    """Some of the arguments, as i64."""
+    return [context.cast(builder, arguments[place], signature.args[place], types.int64) for place in places]
+
+
+def _ahead(context, builder, signature, arguments, first):
+    """(address of row 0, bytes of a row, table) of the rows to prefetch, three arguments from ``first`` on."""
+    return *_integers(context, builder, signature, arguments, first, first + 1), arguments[first + 2]
+
+
 def _emit_dots(context, builder, signature, arguments):
     """Body of `dot_rows`."""
-    out, queries, stride = arguments[:3]
-    stride = context.cast(builder, stride, signature.args[2], types.int64)
-    units = context.cast(builder, arguments[8], signature.args[8], types.int64)
-    count = _literal(signature.args[9])
+    out, queries = arguments[:2]
+    stride, units = _integers(context, builder, signature, arguments, 2, 8)
+    ahead = _ahead(context, builder, signature, arguments, 9)
+    count = _literal(signature.args[12])
     rows = _Rows(context, builder, signature, arguments, (3, 4, 5, 6, 7))
     keys = [rows.row(_I64(key)) for key in range(LANES // count)]
     heads = [builder.gep(queries, [builder.mul(stride, _I64(q))]) for q in range(count)]
 
     def body(unit, sums):
         loaded = [rows.unit(key, unit) for key in keys]
+        for key in range(len(keys)):
+            rows.prefetch(ahead, _I64(key), builder.mul(unit, _I64(rows.unit_bytes)))
         start = builder.mul(unit, _I64(LANES * rows.vectors_of_unit))
         for v in range(rows.vectors_of_unit):
             for q, head in enumerate(heads):
@@ -185,14 +214,64 @@ def _emit_dots(context, builder, signature, arguments):
     return context.get_dummy_value()
 
 
+def _emit_fixed_dots(context, builder, signature, arguments):
+    """Body of `dot_fixed`."""
+    out, planes, _, factors, corrections = arguments[:5]
+    stride, columns = _integers(context, builder, signature, arguments, 2, 10)
+    ahead = _ahead(context, builder, signature, arguments, 11)
+    count = _literal(signature.args[14])
+    rows = _Rows(context, builder, signature, arguments, (5, 6, 7, 8, 9))
+    keys = [rows.row(_I64(key))[0] for key in range(LANES // count)]
+    bytes_kind, sums_kind = ir.VectorType(_I8, BYTES), ir.VectorType(_I32, LANES)
+    flip = ir.Constant(bytes_kind, [128] * BYTES)
+
+    def products(plane):
+        """The loop body that adds the products with one plane of the queries: 0 high and signed, 1 low bytes."""
+
+        def body(step, sums):
+            start = builder.mul(step, _I64(BYTES))
+            inside = first_lanes(builder, builder.sub(columns, start), BYTES)
+            loaded = []
+            for index, key in enumerate(keys):
+                if plane == 0:
+                    rows.prefetch(ahead, _I64(index), start)
+                at = builder.inttoptr(builder.add(key, start), bytes_kind.as_pointer())
+                masked = [at, _I32(1), inside, ir.Constant(bytes_kind, None)]
+                loaded.append(call(builder, f"llvm.masked.load.v{BYTES}i8.p0", bytes_kind, masked))
+            if plane == 0:
+                loaded = [builder.xor(key, flip) for key in loaded]
+            for q in range(count):
+                at = builder.add(builder.mul(stride, _I64(2 * q + plane)), start)
+                at = builder.bitcast(builder.gep(planes, [at]), sums_kind.as_pointer())
+                query = builder.load(at, align=1)
+                for key, stored in enumerate(loaded):
+                    words = builder.bitcast(stored, sums_kind)
+                    unsigned, signed = (words, query) if plane == 0 else (query, words)
+                    place = key * count + q
+                    operands = [sums[place], unsigned, signed]
+                    sums[place] = call(builder, "llvm.x86.avx512.vpdpbusd.512", sums_kind, operands)
+            return sums
+
+        return body
+
+    steps = builder.sdiv(builder.add(columns, _I64(BYTES - 1)), _I64(BYTES))
+    sums = _loop(builder, steps, [ir.Constant(sums_kind, None)] * LANES, products(0))
+    eight = ir.Constant(sums_kind, [8] * LANES)
+    sums = _loop(builder, steps, [builder.shl(total, eight) for total in sums], products(1))
+    corrected = builder.sub(
+        _sum_each(builder, sums), builder.load(builder.bitcast(corrections, sums_kind.as_pointer()), align=4)
+    )
+    factor = builder.load(builder.bitcast(factors, _VECTOR.as_pointer()), align=4)
+    scores = builder.fmul(builder.sitofp(corrected, _VECTOR), builder.fmul(factor, rows.row_scales(count)))
+    builder.store(scores, builder.bitcast(out, _VECTOR.as_pointer()), align=4)
+
+
 def _emit_additions(context, builder, signature, arguments):
     """Body of `add_rows`."""
-    out, stride, weights = arguments[:3]
-    stride = context.cast(builder, stride, signature.args[1], types.int64)
-    count, first_unit = (
-        context.cast(builder, arguments[place], signature.args[place], types.int64) for place in (8, 9)
-    )
-    queries, units = (_literal(kind) for kind in signature.args[10:])
+    out, _, weights = arguments[:3]
+    stride, count, first_unit = _integers(context, builder, signature, arguments, 1, 8, 9)
+    ahead = _ahead(context, builder, signature, arguments, 10)
+    queries, units = (_literal(kind) for kind in signature.args[13:])
     rows = _Rows(context, builder, signature, arguments, (3, 4, 5, 6, 7))
     vectors = units * rows.vectors_of_unit
     first_lane = builder.mul(first_unit, _I64(LANES * rows.vectors_of_unit))
@@ -208,6 +287,8 @@ def _emit_additions(context, builder, signature, arguments):
     def body(index, sums):
         row = rows.row(index)
         loaded = [part for u in range(units) for part in rows.unit(row, builder.add(first_unit, _I64(u)))]
+        for line in range(0, units * rows.unit_bytes, LINE):
+            rows.prefetch(ahead, index, builder.add(builder.mul(first_unit, _I64(rows.unit_bytes)), _I64(line)))
         at = builder.gep(weights, [builder.mul(index, _I64(queries))])
         for q in range(queries):
             weight = splat(builder, builder.load(builder.gep(at, [_I64(q)])), LANES)
@@ -222,25 +303,60 @@ def _emit_additions(context, builder, signature, arguments):
 
 
 if config.DISABLE_JIT:
-    from fastcore.attention.kernels.row_products_fallback import add_rows, dot_rows, scale_weights
+    from fastcore.attention.kernels.row_products_fallback import add_rows, dot_fixed, dot_rows, scale_weights
 else:
 
     @intrinsic(prefer_literal=True)
-    def dot_rows(typingctx, out, queries, stride, base, row_bytes, scales, scale_bytes, rows, units, count):
+    def dot_rows(
+        typingctx, out, queries, stride, base, row_bytes, scales, scale_bytes, rows, units, ahead, ahead_bytes,
+        ahead_rows, count,
+    ):  # fmt: skip
         """out[key, q] = row(rows[key]) . queries[q] for the next ``LANES / count`` keys of the table.
 
         ``out`` LANES float32, ``queries`` ``stride`` apart, ``rows`` pointer to the table (int64), ``units`` of a row,
-        literal ``count`` of queries: 1, 2, 4 or 8, up to LANES. int8 scores are scaled.
+        literal ``count`` of queries: 1, 2, 4 or 8, up to LANES. int8 scores are scaled. Meanwhile the same entries of
+        the table ``ahead_rows`` are fetched: rows of ``ahead_bytes`` from the address ``ahead`` on.
         """
         if _literal(count) is None or LANES % _literal(count):
             return None
-        kinds = (out, queries, stride, base, row_bytes, scales, scale_bytes, rows, units, count)
+        kinds = (
+            out, queries, stride, base, row_bytes, scales, scale_bytes, rows, units, ahead, ahead_bytes, ahead_rows,
+            count,
+        )  # fmt: skip
         return types.void(*kinds), _emit_dots
 
     @intrinsic(prefer_literal=True)
+    def dot_fixed(
+        typingctx, out, planes, stride, factors, corrections, base, row_bytes, scales, scale_bytes, rows, columns,
+        ahead, ahead_bytes, ahead_rows, count,
+    ):  # fmt: skip
+        """`dot_rows` of int8 rows with queries of 16 bits, in integers; returns whether that was done.
+
+        ``planes``: of each query its high bytes (signed) and its low bytes, each padded with zeros to ``stride`` bytes,
+        a multiple of `BYTES`; ``factors`` LANES float32, the query's value of one step, ``corrections`` LANES int32,
+        2^15 times the sum of its high bytes, for lane % count. Half the instructions of products in float32. Bytes of
+        keys are taken as unsigned (plus 128), since vpdpbusd multiplies unsigned by signed; the correction is for that.
+        """
+        if _literal(count) is None or LANES % _literal(count):
+            return None
+        kinds = (
+            out, planes, stride, factors, corrections, base, row_bytes, scales, scale_bytes, rows, columns, ahead,
+            ahead_bytes, ahead_rows, count,
+        )  # fmt: skip
+
+        def lower(context, builder, signature, arguments):
+            done = FIXED_POINT and signature.args[5].dtype == types.int8
+            if done:
+                _emit_fixed_dots(context, builder, signature, arguments)
+            return context.get_constant(types.boolean, done)
+
+        return types.boolean(*kinds), lower
+
+    @intrinsic(prefer_literal=True)
     def add_rows(
-        typingctx, out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, first_unit, queries, units
-    ):
+        typingctx, out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, first_unit, ahead,
+        ahead_bytes, ahead_rows, queries, units,
+    ):  # fmt: skip
         """out[q, :] += sum over ``count`` rows of weights[row, q] * row, for ``units`` units from ``first_unit`` on.
 
         Literals ``queries`` and ``units``; int8 rows are taken without their scale, see `scale_weights`.
@@ -248,7 +364,8 @@ else:
         if _literal(queries) is None or _literal(units) is None:
             return None
         kinds = (
-            out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, first_unit, queries, units,
+            out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, first_unit, ahead, ahead_bytes,
+            ahead_rows, queries, units,
         )  # fmt: skip
         return types.void(*kinds), _emit_additions
 

@@ -34,7 +34,9 @@ def _row(base, row_bytes, scales, scale_bytes, number, units):
     return (codes * scale + minimum).reshape(-1)
 
 
-def dot_rows(out, queries, stride, base, row_bytes, scales, scale_bytes, rows, units, count):
+def dot_rows(
+    out, queries, stride, base, row_bytes, scales, scale_bytes, rows, units, ahead, ahead_bytes, ahead_rows, count
+):
     numbers = _row_numbers(rows, LANES // count)
     with np.errstate(all="ignore"):
         keys = np.stack([_row(base, row_bytes, scales, scale_bytes, number, units) for number in numbers])
@@ -46,8 +48,17 @@ def dot_rows(out, queries, stride, base, row_bytes, scales, scale_bytes, rows, u
     out.elements(LANES)[:] = scores.reshape(-1)
 
 
+def dot_fixed(
+    out, planes, stride, factors, corrections, base, row_bytes, scales, scale_bytes, rows, columns, ahead,
+    ahead_bytes, ahead_rows, count,
+):  # fmt: skip
+    """Never taken: `FIXED_POINT` is off."""
+    return False
+
+
 def add_rows(
-    out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, first_unit, queries, units
+    out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, first_unit, ahead,
+    ahead_bytes, ahead_rows, queries, units,
 ):  # fmt: skip
     width = GROUP if base.dtype == np.uint8 else LANES
     begin, end = first_unit * width, (first_unit + units) * width

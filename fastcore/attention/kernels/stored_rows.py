@@ -10,7 +10,7 @@ from fastcore.attention.kernels.records import Side, Span
 from fastcore.attention.kernels.row_products import LANES
 from fastcore.attention.kernels.storage_formats import GROUP, INT4, VECTOR
 
-# The products of a block go on to whole vectors of keys.
+# Rows of a block, and of the vector that the products may go on to.
 TABLE_ROWS = BLOCK_KEYS + LANES
 
 
@@ -31,8 +31,10 @@ def units_of(columns, storage_format):
 def side_of(dtype, record, layout, group, base, scales, row, head, scale_row, scale_head, size):
     """The keys or values of one head, by the places of what describes them."""
     columns = padded(size, layout[R.FORMAT])
+    address = record[base] + group * layout[head]
     return Side(
-        simd.pointer_at(record[base] + group * layout[head], dtype),
+        simd.pointer_at(address, dtype),
+        address,
         layout[row],
         record[scales] + group * layout[scale_head],
         layout[scale_row],
@@ -75,7 +77,10 @@ def position_of(span, key):
 
 @kernel
 def fill_table(rows, first, count, span, record, layout):
-    """The numbers of the rows of ``count`` keys from key ``first`` of the span on, run by run of consecutive rows."""
+    """The numbers of the rows of ``count`` keys from key ``first`` of the span on, run by run of consecutive rows.
+
+    Behind them the last one is repeated, since products go on to whole vectors of keys.
+    """
     page_size = layout[R.PAGE_SIZE]
     done = 0
     while done < count:
@@ -99,11 +104,6 @@ def fill_table(rows, first, count, span, record, layout):
         for i in range(run):
             simd.store_scalar(simd.advance(rows, done + i), row + i)
         done += run
-
-
-@kernel
-def pad_table(rows, count):
-    """Repeat the last row where products go on to whole vectors."""
     last = simd.load_scalar(simd.advance(rows, count - 1))
     for i in range(count, count + LANES):
         simd.store_scalar(simd.advance(rows, i), last)

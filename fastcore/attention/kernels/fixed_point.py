@@ -1,0 +1,69 @@
+"""Queries in fixed point, for int8 keys: 16 bits, split into bytes.
+
+The largest element of a query becomes 32767. An element is off by at most 2^-16 of the largest one, an 8-bit key by
+2^-8 of its own: the rounding adds 1/256 to the error that the format has anyway (tests/kvcache/test_formats.py).
+"""
+
+import math
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import filled, lanes_of
+from fastcore.attention.kernels.row_products import BYTES, LANES
+
+LARGEST = 32767.0
+# Adding it leaves the nearest integer in the low bits of a float32.
+_ROUNDER = 12582912.0
+_ROUNDER_BITS = 0x4B400000
+
+
+@kernel
+def plane_stride(columns):
+    """Bytes of the high or low bytes of one query."""
+    return (columns + BYTES - 1) // BYTES * BYTES
+
+
+@kernel
+def largest_element(row, columns):
+    """max |row|, or NaN where an element is NaN or inf."""
+    lanes = lanes_of(row)
+    highest, tainted = filled(row, 0.0), filled(row, 0.0)
+    for first in range(0, columns, lanes):
+        part = simd.load(simd.advance(row, first), lanes)
+        highest = simd.maximum(simd.maximum(part, -part), highest)
+        tainted = tainted + (part - part)
+    return simd.reduce_max(highest) if simd.reduce_add(tainted) == 0 else math.nan
+
+
+@kernel
+def split_row(row, columns, high, low):
+    """Write a query's high and low bytes; return the value of one step and 2^15 times the sum of its high bytes."""
+    lanes = lanes_of(row)
+    stride = plane_stride(columns)
+    largest = largest_element(row, columns)
+    to_steps = LARGEST / largest if largest > 0 else 0.0
+    zero = simd.convert(filled(row, 0.0), simd.i32)
+    total = zero
+    for first in range(0, stride, lanes):
+        steps = zero
+        if first < columns:
+            scaled = simd.load(simd.advance(row, first), lanes) * to_steps
+            steps = simd.bitcast(scaled + _ROUNDER, simd.i32) - _ROUNDER_BITS
+        upper = steps >> 8
+        simd.store(simd.advance(high, first), simd.convert(upper, simd.i8))
+        simd.store(simd.advance(low, first), simd.convert(steps & 255, simd.i8))
+        total = total + upper
+    return largest / LARGEST, simd.reduce_add(total) * 32768
+
+
+@kernel
+def split_tile(tile, queries):
+    """Fill the fixed-point form of a tile from its queries."""
+    fixed = tile.fixed
+    for query in range(queries):
+        high = simd.advance(fixed.planes, 2 * query * fixed.stride)
+        row = simd.advance(tile.queries, query * tile.columns)
+        step, correction = split_row(row, tile.columns, high, simd.advance(high, fixed.stride))
+        for lane in range(query, LANES, queries):
+            simd.store_scalar(simd.advance(fixed.factors, lane), step)
+            simd.store_scalar(simd.advance(fixed.corrections, lane), correction)
