@@ -57,11 +57,13 @@ def test_readme_example_runs_and_agrees_with_the_reference(tmp_path):
 
 
 def test_contributing_example_passes_its_own_tests(example):
-    assert " passed" in run("-m", "pytest", "-q", "tests/nn/test_rms_norm.py", cwd=example)
+    assert " passed" in run("-m", "pytest", "-q", "tests/nn/test_l2_normalize.py", cwd=example)
 
 
 def test_contributing_example_passes_the_checks(example):
-    files = [str(file) for file in sorted(example.rglob("*")) if file.name in {"rms_norm.py", "test_rms_norm.py"}]
+    files = [
+        str(file) for file in sorted(example.rglob("*")) if file.name in {"l2_normalize.py", "test_l2_normalize.py"}
+    ]
     assert len(files) == 5
     run("-m", "ruff", "check", *files, cwd=example)
     run("-m", "ruff", "format", "--check", *files, cwd=example)
@@ -69,7 +71,7 @@ def test_contributing_example_passes_the_checks(example):
 
 def test_contributing_example_kernels_join_the_warm_up(example):
     code = "from fastcore._cli.kernels import registered; print([kernel.name for kernel in registered()])"
-    assert run("-c", code, cwd=example).count("fastcore.nn.kernels.rms_norm.normalize_parallel") == 2
+    assert run("-c", code, cwd=example).count("fastcore.nn.kernels.l2_normalize.normalize_parallel") == 2
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_contributing_example_kernels_join_the_warm_up(example):
 def test_contributing_benchmark_case_is_correct(example, sides):
     code = f"""
 import numpy as np
-from benchmarks.cases.rms_norm import cases
+from benchmarks.cases.l2_normalize import cases
 for case in cases():
     data = case.make()
     check = case.check(data)
