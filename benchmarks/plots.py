@@ -19,7 +19,7 @@ COLOURS = {
     "openvino": "#56B4E9",
     "jax": "#009E73",
 }
-OTHERS = ("#CC79A7", "#F0E442")
+OTHERS = ("#CC79A7", "#F0E442", "#7F3C8D", "#8C564B", "#A5AA99", "#117733", "#882255", "#44AA99")
 
 
 def colour(run: dict, side: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 # One module for each domain of the package; each has a function `cases() -> list[Case]`. In this order they run, and a
 # quick run that is out of time leaves out the last ones.
-DOMAINS = ("attention", "sentence_embeddings", "multi_head", "nn", "tile", "cold_start")
+DOMAINS = ("attention", "kvcache", "sentence_embeddings", "multi_head", "nn", "tile", "cold_start", "generate")
 
 OURS = "fastcore"
 NUMPY = "numpy"

@@ -22,6 +22,7 @@ TITLES = {
     NUMPY: "NumPy",
     "torch": "PyTorch",
     "torch sdpa": "PyTorch SDPA",
+    "torch rows": "PyTorch, heads as rows",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "jax": "JAX",
@@ -48,9 +49,14 @@ def compared(case: dict) -> list[str]:
     return [side for side in case["sides"] if side != OURS and is_timed(case, side) and is_timed(case, OURS)]
 
 
+def is_ours(side: str) -> bool:
+    """Whether a side is another way of ours, e.g. `fastcore float32` beside a cache of int8: no peer, and no loss."""
+    return side.startswith(OURS)
+
+
 def best_peer(case: dict) -> str | None:
     """The fastest of the peers (NumPy is not one)."""
-    peers = [side for side in compared(case) if side != NUMPY]
+    peers = [side for side in compared(case) if side != NUMPY and not is_ours(side)]
     return min(peers, key=lambda side: case["sides"][side]["seconds"], default=None)
 
 
@@ -100,7 +106,7 @@ def losses(run: dict) -> list[str]:
     """Each comparison we lose, the worst first."""
     found = []
     for case in run["cases"]:
-        for side in compared(case):
+        for side in (side for side in compared(case) if not is_ours(side)):
             ratio = case["sides"][side]["ratio"]
             if ratio[0] < 1.0:
                 verdict = "faster" if ratio[0] <= 0.99 else "equal within 1 %"

@@ -5,8 +5,9 @@ flash kernel without mask), com.microsoft GroupQueryAttention (which skips keys 
 for a single query at the end), and ONNX's own Attention. The fastest one that accepts the case is taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,17 @@ MICROSOFT = "com.microsoft"
 
 
 def session(
-    onnx: Any, nodes: list, inputs: dict[str, np.ndarray], outputs: dict[str, tuple], weights: dict[str, np.ndarray]
+    onnx: Any,
+    nodes: list,
+    inputs: dict[str, np.ndarray],
+    outputs: dict[str, tuple],
+    weights: dict[str, np.ndarray],
+    dtypes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
-    """An inference session of these nodes; the type of the outputs is that of the first input."""
+    """An inference session of these nodes; outputs that `dtypes` does not name have the type of the first input."""
     runtime = require("onnxruntime")
     helper = onnx.helper
+    first = next(iter(inputs.values())).dtype
 
     def value(name: str, shape: tuple, dtype: Any) -> Any:
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
@@ -32,7 +39,7 @@ def session(
         nodes,
         "attention",
         [value(name, array.shape, array.dtype) for name, array in inputs.items()],
-        [value(name, shape, next(iter(inputs.values())).dtype) for name, shape in outputs.items()],
+        [value(name, shape, dtypes.get(name, first)) for name, shape in outputs.items()],
         [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     opset = [helper.make_opsetid("", 23), helper.make_opsetid(MICROSOFT, 1)]

@@ -23,6 +23,11 @@ def test_quick_selection_has_each_kind_of_attention(kind):
     assert registry.select(f"attention/{kind}/", quick=True)
 
 
+def test_quick_selection_has_caches_in_at_most_three_cases():
+    """It has to end within two minutes."""
+    assert 1 <= len(registry.select("kvcache/", quick=True)) <= 3
+
+
 @pytest.mark.parametrize("name", CHEAP)
 def test_input_is_seeded_and_naive_side_is_right(name):
     case = registry.select(name)[0]

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import report
+from benchmarks import registry, report
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,20 @@ def test_losses_are_listed_worst_first_and_marked_where_unclear(run):
         "attention/prefill/f32/L512: PyTorch is faster, 0.80× (0.75–0.90)",
         "attention/prefill/f32/L2048: PyTorch is faster, 0.99× (0.95–1.04), within the spread",
     ]
+
+
+def test_other_ways_of_ours_are_neither_losses_nor_peers(run):
+    sides = run["cases"][0]["sides"]
+    sides["fastcore contiguous"] = sides.pop("torch")
+    assert report.best_peer(run["cases"][0]) is None
+    assert len(report.losses(run)) == 1
+    assert "4.8 ms 0.80×" in report.cell(run["cases"][0], "fastcore contiguous")
+
+
+def test_share_of_a_read_of_the_same_bytes_has_quartiles(run):
+    run["cases"][2] |= {"ceiling": registry.BOUND, "fraction": 0.874, "share": [0.874, 0.851, 0.9]}
+    assert report.fraction(run["cases"][2]) == "87 % read (85–90)"
+    assert "in the same rounds" in "".join(report.machine_lines(run))
 
 
 def test_less_than_a_percent_is_called_equal(run):

@@ -1,7 +1,9 @@
+import time
+
 import numpy as np
 import pytest
 
-from benchmarks import session
+from benchmarks import registry, session
 from benchmarks.machine import Ceilings
 from benchmarks.registry import Side, Unavailable
 
@@ -65,6 +67,34 @@ def test_case_without_a_ceiling_has_no_fraction(make_case):
     session.fill_fractions([record], {})
     assert record["fraction"] is None
     assert record["sides"]["fastcore"]["seconds"] > 0
+
+
+def test_peers_may_have_a_tolerance_of_their_own(make_case):
+    sides = {"ours": result_of(lambda x: 2.01 * x), "peers": {"rough": result_of(lambda x: 2.01 * x)}}
+    case = make_case(peer_tolerance=0.1, **sides)
+    prepared, entries = session.prepare(case, case.make(), ["rough"])
+    assert list(prepared) == ["numpy", "rough"]
+    assert entries["fastcore"]["failed"] == "wrong result: error 0.005, tolerance 1e-12"
+
+
+def test_bound_is_timed_in_the_same_rounds_and_is_the_ceiling(make_case):
+    """The faster of its ways counts; it is no side."""
+    calls = []
+    ways = [Side(lambda: time.sleep(0.002), np.asarray), Side(lambda: calls.append(1), np.asarray)]
+    case = make_case(bound=lambda data: ways, ceiling="bytes")
+    record = session.run_case(case, [], (0.0, 3), Ceilings())
+    assert calls
+    assert set(record["sides"]) == {"fastcore", "numpy"}
+    assert record["ceiling"] == registry.BOUND
+    assert record["fraction"] == record["share"][0] < 2
+    session.fill_fractions([record], {})
+    assert record["fraction"] == record["share"][0]
+
+
+def test_case_without_our_result_has_no_bound(make_case):
+    case = make_case(ours=failing(RuntimeError("no kernel")), bound=failing(AssertionError("asked")), ceiling=None)
+    record = session.run_case(case, [], (0.0, 3), Ceilings())
+    assert record["share"] is record["fraction"] is record["ceiling"] is None
 
 
 def test_peers_that_were_not_asked_for_are_not_prepared(make_case):
