@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core import validate, validate_cache
+from fastcore._core import validate, validate_cache, validate_pages
 from fastcore.kvcache.call import attend_call
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
 from fastcore.kvcache.persistence import reading, write_archive
@@ -44,7 +44,8 @@ class KVCache(Sequences):
     Notes
     -----
     Locking rule: each method is atomic. A method holds the cache's lock from its first look at the state to its last
-    change, so calls from many threads on one cache run one after another, in some order.
+    change, so calls from many threads on one cache run one after another, in some order. A call from a signal handler
+    or finalizer into the middle of another one of the same thread is refused with a RuntimeError.
 
     All or nothing: what a method can refuse it refuses before it changes anything, and should memory or the process be
     interrupted half way, the cache is as it was. New tokens are written beyond the lengths, which are set last. In a
@@ -82,6 +83,8 @@ class KVCache(Sequences):
             validate_cache.no_memory(sizes, per_token, error)
         super().__init__(sizes, storage, ring, rotary)
         self._lock = threading.RLock()
+        # A nested call of the same thread, from a finalizer or signal handler, passes `_lock` and finds this one taken.
+        self._busy = threading.Lock()
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 
@@ -169,7 +172,7 @@ class KVCache(Sequences):
         """
         key, value = validate_cache.keys_and_values(key, value, self._sizes)
         counts = validate_cache.token_counts(lengths, self.batch, key.shape[2])
-        with self._lock:
+        with self._lock, self._alone():
             self._extend(key, value, counts, None)
 
     def attend(
@@ -206,7 +209,7 @@ class KVCache(Sequences):
         """
         call = attend_call(query, scale, softcap, is_causal, out, self._sizes)
         counts = validate_cache.token_counts(lengths, self.batch, call.query.shape[2])
-        with self._lock:
+        with self._lock, self._alone():
             new = np.full(self.batch, call.query.shape[2]) if counts is None else counts
             validate_cache.tokens_in_cache(new, self._lengths)
             starts = self._lengths - new
@@ -250,7 +253,7 @@ class KVCache(Sequences):
         call = attend_call(query, scale, softcap, is_causal, out, self._sizes, (key, value))
         validate_cache.tokens_of_step(call.query, key)
         counts = validate_cache.token_counts(lengths, self.batch, key.shape[2])
-        with self._lock:
+        with self._lock, self._alone():
             self._extend(key, value, counts, call)
         return call.finish(counts)
 
@@ -268,7 +271,7 @@ class KVCache(Sequences):
         ValueError : longer than now, negative, or in a ring further back than it holds the window that is seen there
         TypeError : not integers
         """
-        with self._lock:
+        with self._lock, self._alone():
             shorter, kept_from = validate_cache.shorter_lengths(lengths, self._lengths), self._kept_from
             if self._ring is not None:
                 kept_from = np.where(shorter <= self._ring.sinks, self._ring.sinks, kept_from)
@@ -297,7 +300,7 @@ class KVCache(Sequences):
         Sequences change places in a table of pages. Only repeated ones are copied, over the pages of dropped ones,
         whose rows are set aside until all copies are made: a failure loses nothing.
         """
-        with self._lock:
+        with self._lock, self._alone():
             indices = validate_cache.beam_indices(beam_indices, self.batch)
             self._reorder(indices.tolist())
 
@@ -318,7 +321,7 @@ class KVCache(Sequences):
         -----
         Written under another name in the same folder, flushed to disk, then renamed.
         """
-        with self._lock:
+        with self._lock, self._alone():
             state = {"lengths": self._lengths.tolist(), "kept_from": self._kept_from.tolist()}
             rotary = None if self._rotary is None else dataclasses.asdict(self._rotary)
             header = {"arguments": self._arguments(), "rotary": rotary, **state}
@@ -340,10 +343,15 @@ class KVCache(Sequences):
             cache = cls(**header["arguments"], rotary=rotary)
             ring = None if cache._ring is None else (cache._ring.window, cache._ring.sinks)
             state = validate_cache.saved_state(header["lengths"], header["kept_from"], cache._sizes, ring)
-            for name, rows in cache._rows_in_use(*state):
-                rows[...] = archive.read(name, rows.shape, rows.dtype)
+            archive.read_into(dict(cache._rows_in_use(*state)))
             cache._lengths, cache._kept_from = state
         return cache
+
+    def _alone(self) -> threading.Lock:
+        """What a method holds beside the lock, refused to one that runs inside another."""
+        if self._busy.locked():
+            validate_pages.nested_call()
+        return self._busy
 
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments but rotary."""

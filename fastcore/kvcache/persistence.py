@@ -88,12 +88,15 @@ class Archive:
         if set(self._entries) != entries | set(self.header["sha256"]):
             raise ValueError("it does not hold the arrays that its header names")
 
-    def read(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array that must have this shape and dtype and the header's checksum."""
-        array = self._array(name, shape, dtype)
-        if _digest(array) != self.header["sha256"][name]:
-            raise ValueError(f"the checksum of {name} is wrong")
-        return array
+    def read_into(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Fill arrays from the entries of these names, which must be all there are, of the same shapes and dtypes."""
+        if set(arrays) != set(self.header["sha256"]):
+            raise ValueError("it holds other arrays than its lengths call for")
+        for name, array in arrays.items():
+            stored = self._array(name, array.shape, array.dtype)
+            if _digest(stored) != self.header["sha256"][name]:
+                raise ValueError(f"the checksum of {name} is wrong")
+            array[...] = stored
 
     def _array(self, name: str, shape: tuple[int, ...] | None, dtype: np.dtype) -> np.ndarray:
         """An entry whose own header agrees before a byte of memory is taken for it; `shape` None: any of one axis."""
