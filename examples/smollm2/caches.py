@@ -6,8 +6,7 @@ import numpy as np
 
 from examples.smollm2.model import Model
 from fastcore import scaled_dot_product_attention
-from fastcore.kvcache import KVCache
-from fastcore.kvcache.paged import PagedKVCache
+from fastcore.kvcache import KVCache, PagedKVCache
 
 
 class Cached:
@@ -38,6 +37,12 @@ class Cached:
         hidden = self._model(np.array(tokens), positions, self._attend)
         self._length += len(tokens)
         return hidden
+
+    def truncate(self, length: int) -> None:
+        """Shorten the sequence to its first `length` tokens."""
+        for layer in self._layers:
+            layer.truncate(length)
+        self._length = length
 
     def _attend(self, layer: int, query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
         out = np.empty(query.shape, np.float32)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from examples.smollm2.weights import LayerWeights, Weights
-from fastcore.kvcache.rotary import Rotary
+from fastcore import nn
+from fastcore.kvcache import Rotary
 
 # (layer, queries (N, H, D), keys (N, G, D), values (N, G, D)) -> (N, H, D): attention of the packed tokens within their
 # sequences, by whoever keeps the keys and values of earlier tokens.
@@ -36,13 +37,13 @@ class Model:
 
     def logits(self, hidden: np.ndarray) -> np.ndarray:
         """(N, vocabulary) of features (N, E)."""
-        return rms_norm(hidden, self._weights.norm, self.config.epsilon) @ self._weights.head
+        return self._norm(hidden, self._weights.norm) @ self._weights.head
 
     def _attention(
         self, index: int, layer: LayerWeights, hidden: np.ndarray, positions: np.ndarray, attend: Attend
     ) -> np.ndarray:
         heads, kv_heads = self.config.heads, self.config.kv_heads
-        projected = rms_norm(hidden, layer.attention_norm, self.config.epsilon) @ layer.query_key_value
+        projected = self._norm(hidden, layer.attention_norm) @ layer.query_key_value
         parts = projected.reshape(len(hidden), heads + 2 * kv_heads, self.config.head_dim)
         rotated = parts[:, : heads + kv_heads].transpose(1, 0, 2)
         self._rotary.rotate(rotated, positions, out=rotated)
@@ -50,16 +51,9 @@ class Model:
         return attended.reshape(len(hidden), -1) @ layer.attention_out
 
     def _feed_forward(self, layer: LayerWeights, hidden: np.ndarray) -> np.ndarray:
-        both = rms_norm(hidden, layer.feed_forward_norm, self.config.epsilon) @ layer.gate_up
-        gate, up = np.split(both, 2, axis=1)
-        return swiglu(gate, up) @ layer.down
+        between = self.config.intermediate
+        both = self._norm(hidden, layer.feed_forward_norm) @ layer.gate_up
+        return nn.swiglu(both[:, :between], both[:, between:]) @ layer.down
 
-
-def rms_norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:
-    squares = np.einsum("ij,ij->i", x, x)[:, None]
-    return x * (1 / np.sqrt(squares / np.float32(x.shape[1]) + np.float32(epsilon))) * weight
-
-
-def swiglu(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # exp(-gate) is inf where the sigmoid is 0
-        return gate / (1 + np.exp(-gate)) * up
+    def _norm(self, hidden: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return nn.rms_norm(hidden, self.config.hidden, weight, self.config.epsilon)
