@@ -22,7 +22,7 @@ TITLES = {
     NUMPY: "NumPy",
     "torch": "PyTorch",
     "torch sdpa": "PyTorch SDPA",
-    "torch rows": "PyTorch, heads as rows",
+    "torch rows": "PyTorch rows",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "jax": "JAX",
@@ -178,10 +178,23 @@ def machine_lines(run: dict) -> list[str]:
     return lines
 
 
+def others_of(run: dict, cases: list[dict]) -> list[str]:
+    """The sides besides ours that were asked in any of these cases: the columns of their table."""
+    return [side for side in sides_of(run) if side != OURS and any(side in case["sides"] for case in cases)]
+
+
+def parts(run: dict) -> list[list[dict]]:
+    """The cases, apart where other sides take part: a table with a column for everyone would be mostly empty."""
+    found: dict[tuple[str, ...], list[dict]] = {}
+    for case in run["cases"]:
+        found.setdefault(tuple(others_of(run, [case])), []).append(case)
+    return list(found.values())
+
+
 def table(run: dict, names: list[str] | None = None, brief: bool = False) -> list[str]:
     """Markdown rows; `names` restricts and orders the cases, `brief` leaves out quartiles and sides without a time."""
     by_name = {case["name"]: case for case in run["cases"] if names is None or case["name"] in names}
-    others = [side for side in sides_of(run) if side != OURS]
+    others = others_of(run, list(by_name.values()))
     if brief:
         others = [side for side in others if any(is_timed(case, side) for case in by_name.values())]
     heads = ["case", title(OURS), *map(title, others), "of the ceiling"]
@@ -206,8 +219,7 @@ def markdown(run: dict, pictures: Iterable[str] = ()) -> str:
         "",
         f"{CAPTION} (quartiles of the ratios in each round).",
         "",
-        *table(run),
-        "",
+        *(line for part in parts(run) for line in (*table(run, [case["name"] for case in part]), "")),
         *(f"![{picture}]({picture})\n" for picture in pictures),
     ]
     text += bullets("Losses", losses(run), "None in this run.")

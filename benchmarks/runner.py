@@ -105,17 +105,18 @@ def show(run: dict, console: Console) -> None:
     """The table and what has to be said with it."""
     from benchmarks import report
 
-    others = [side for side in report.sides_of(run) if side != registry.OURS]
-    view = Table(
-        title="Medians; below: how many times longer than fastcore (quartiles of the rounds)", title_justify="left"
-    )
-    view.add_column("case", overflow="fold", min_width=24)
-    for head in (report.title(registry.OURS), *map(report.title, others), "of the ceiling"):
-        view.add_column(head, justify="right")
-    for case in run["cases"]:
-        cells = [report.cell(case, registry.OURS), *(colour(case, side) for side in others)]
-        view.add_row(case["name"].replace("/", " "), *cells, report.fraction(case))
-    console.print(view)
+    for part in report.parts(run):
+        others = report.others_of(run, part)
+        view = Table(
+            title="Medians; below: how many times longer than fastcore (quartiles of the rounds)", title_justify="left"
+        )
+        view.add_column("case", overflow="fold", min_width=24)
+        for head in (report.title(registry.OURS), *map(report.title, others), "of the ceiling"):
+            view.add_column(head, justify="right")
+        for case in part:
+            cells = [report.cell(case, registry.OURS), *(colour(case, side) for side in others)]
+            view.add_row(case["name"].replace("/", " "), *cells, report.fraction(case).replace(" (", "\n("))
+        console.print(view)
     for line in report.machine_lines(run):
         console.print(line, markup=False, highlight=False)
     sections = {

@@ -73,6 +73,18 @@ def test_table_has_a_row_for_each_case_and_a_column_for_each_side(run):
     assert third.endswith("| failed | 500 ms | – | – | – |")
 
 
+def test_cases_with_other_sides_have_a_table_of_their_own(run):
+    run["peers"].append("fastcore float32")
+    run["cases"][1]["sides"]["fastcore float32"] = {"missing": "no reason"}
+    assert [len(part) for part in report.parts(run)] == [1, 1, 1]
+    heads = [line for line in report.markdown(run).splitlines() if line.startswith("| case")]
+    assert heads == [
+        "| case | fastcore | NumPy | PyTorch | JAX | of the ceiling |",
+        "| case | fastcore | NumPy | PyTorch | JAX | fastcore float32 | of the ceiling |",
+        "| case | fastcore | NumPy | JAX | of the ceiling |",
+    ]
+
+
 def test_best_peer_is_not_numpy(run):
     assert [report.best_peer(case) for case in run["cases"]] == ["torch", "torch", None]
 
