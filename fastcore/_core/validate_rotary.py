@@ -67,13 +67,17 @@ def rotary_scaling(x: Any, base: float) -> Scaling | None:
 
 def _scaling_options(x: Any) -> dict[Any, Any]:
     """A new dict with the kind under rope_type, which older configurations call type."""
-    if isinstance(x, tuple | list) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in x):
+    if isinstance(x, tuple | list) and all(_is_pair(each) for each in x):
         x = dict(x)  # what a Rotary keeps, also when it comes back from JSON
     if not isinstance(x, Mapping):
         return {"rope_type": "linear", "factor": validate.positive_float(x, "scaling")}
     options = dict(x)
     kinds = [options.pop(name) for name in _NAMES if name in options]
     return {**options, "rope_type": kinds[0]} if kinds else options
+
+
+def _is_pair(x: Any) -> bool:
+    return isinstance(x, tuple | list) and len(x) == 2 and isinstance(x[0], str)
 
 
 def _scaling_value(key: str, value: Any) -> Any:
@@ -110,7 +114,7 @@ def rotated_size(x: np.ndarray, rotary_dim: int | None) -> int:
 
 
 def rotary_positions(x: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Positions as int64 or float64, all finite, of a shape that broadcasts to `shape`, (..., T) without heads."""
+    """Positions as aligned int64 or as float64, all finite, that broadcast to `shape`, (..., T) without heads."""
     array = validate.as_native_array(x, "positions")
     if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" or validate.is_float_type(array.dtype)):
         raise TypeError(f"positions must hold integers or real numbers. Got {array.dtype}.")
@@ -120,7 +124,7 @@ def rotary_positions(x: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"positions must broadcast to {shape}, the axes of x without heads and last axis. Got {array.shape}."
         )
     if array.dtype.kind in "iu" and (array.dtype != np.uint64 or not (array >> np.uint64(63)).any()):
-        return array.astype(np.int64, copy=False)
+        return np.require(array, np.int64, ["A"])
     array = array.astype(np.float64, copy=False)
     finite = np.isfinite(array)
     if not finite.all():

@@ -12,11 +12,11 @@ from fastcore._core import validate, validate_rotary
 from fastcore.kvcache.kernels.rotary import rotate, rotate_if_small
 from fastcore.nn.rows import is_same_memory, put_rows
 
-# Positions from 0 to here come from a table, 32 MB at most for float32 heads of 64; all others are computed each time.
+# Positions from 0 to here come from a table, which then takes 32 MB for float32 heads of 64, 64 MB interleaved; all
+# others are computed each time.
 LARGEST_TABLE = 1 << 17
-SMALLEST_TABLE = 256
-# Angles in float64 are made for so many positions at a time: 256 KB for heads of 64.
-POSITIONS_AT_ONCE = 1024
+# Tables grow, and angles in float64 are made, in blocks of so many positions: 64 KB for heads of 64.
+BLOCK = 256
 
 _FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 _ndarray = np.ndarray
@@ -59,7 +59,8 @@ def rotary_embedding(
 
     Returns
     -------
-    The shape and dtype of x; float16 and bfloat16 are computed in float32
+    The shape and dtype of x; float16 and bfloat16 are computed in float32. NaN or inf in x stays in its pair; an angle
+    beyond the range of float64 gives NaN.
 
     Raises
     ------
@@ -99,9 +100,11 @@ class Tables:
 
     def rows_of(self, positions: np.ndarray, size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """A table for heads of which `size` elements are rotated, and the row in it of each position."""
-        if positions.dtype == np.int64 and positions.min() >= 0 and (last := int(positions.max())) < LARGEST_TABLE:
-            return self._up_to(last + 1, size, dtype), positions
-        return self._computed(positions.reshape(-1), size, dtype), np.arange(positions.size).reshape(positions.shape)
+        with np.errstate(over="ignore", invalid="ignore"):  # angles beyond float64, from scalings of 1e-300: NaN
+            if positions.dtype == np.int64 and positions.min() >= 0 and (last := int(positions.max())) < LARGEST_TABLE:
+                return self._up_to(last + 1, size, dtype), positions
+            rows = self._computed(positions.reshape(-1), size, dtype)
+        return rows, np.arange(positions.size).reshape(positions.shape)
 
     def _up_to(self, rows: int, size: int, dtype: np.dtype) -> np.ndarray:
         """The table of the positions 0, 1, ...: `rows` of them at least, a power of two."""
@@ -112,22 +115,46 @@ class Tables:
             with self._growing:
                 table = tables.get(size, np.empty((0, size * (1 + self._interleaved)), dtype))
                 if len(table) < rows:
-                    new = np.arange(len(table), max(SMALLEST_TABLE, 1 << (rows - 1).bit_length()))
-                    table = tables[size] = np.concatenate([table, self._computed(new, size, dtype)])
+                    grown = np.empty((max(BLOCK, 1 << (rows - 1).bit_length()), table.shape[1]), dtype)
+                    grown[: len(table)] = table
+                    self._fill(grown, len(table), size)
+                    table = tables[size] = grown
         return table
+
+    def _fill(self, table: np.ndarray, first: int, size: int) -> None:
+        """Rows from `first`, a multiple of `BLOCK`, by e^(i(a + b)) = e^ia e^ib: a tenth of the time of every cos.
+
+        A row depends on its position alone, not on how the table grew. The product is off by 3e-16 at most.
+        """
+        frequencies, factor = frequencies_of(size, self._base, self._scaling)
+        near = _turns(np.arange(BLOCK), frequencies)
+        for start in range(first, len(table), BLOCK):
+            turns = near * _turns(np.array([start]), frequencies)
+            self._put(turns, factor, table[start : start + BLOCK])
 
     def _computed(self, positions: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
         """Rows of any positions."""
+        rows = np.empty((len(positions), size * (1 + self._interleaved)), dtype)
         frequencies, factor = frequencies_of(size, self._base, self._scaling)
-        rows = np.empty((len(positions), 2, size // 2, 1 + self._interleaved), dtype)
-        for first in range(0, len(positions), POSITIONS_AT_ONCE):
-            block = slice(first, first + POSITIONS_AT_ONCE)
-            angles = positions[block, None].astype(np.float64) * frequencies
-            rows[block, 0] = (factor * np.cos(angles))[..., None]
-            rows[block, 1] = (factor * np.sin(angles))[..., None]
+        for first in range(0, len(positions), BLOCK):
+            block = slice(first, first + BLOCK)
+            self._put(_turns(positions[block], frequencies), factor, rows[block])
+        return rows
+
+    def _put(self, turns: np.ndarray, factor: float, rows: np.ndarray) -> None:
+        """Write cos and sin times the factor as the kernel takes them."""
+        parts = rows.reshape(len(rows), 2, -1, 1 + self._interleaved)
+        parts[:, 0], parts[:, 1] = factor * turns.real[..., None], factor * turns.imag[..., None]
         if self._interleaved:
-            rows[:, 1, :, 0] *= -1
-        return rows.reshape(len(positions), -1)
+            parts[:, 1, :, 0] *= -1
+
+
+def _turns(positions: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """(N, size / 2) complex: cos + i sin of the angles of each position."""
+    angles = positions[:, None].astype(np.float64) * frequencies
+    turns = np.empty(angles.shape, np.complex128)
+    turns.real, turns.imag = np.cos(angles), np.sin(angles)
+    return turns
 
 
 class _WithTables:
@@ -164,7 +191,7 @@ class Rotary(_WithTables):
 
     def rotate(self, x: Any, positions: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """`rotary_embedding` with these options."""
-        # The short way for tokens of a decoding step: 1.5 us against 12 us. What compiled code does not find in order
+        # The short way for tokens of a decoding step: 1.3 us against 17 us. What compiled code does not find in order
         # goes on to _rotate, which checks everything and has the messages.
         if (
             type(x) is type(positions) is _ndarray

@@ -106,7 +106,7 @@ def swiglu(gate: Any, up: Any, *, out: np.ndarray | None = None) -> np.ndarray:
     -----
     Source: Shazeer 2020, "GLU Variants Improve Transformer", eq. 6, without the products.
     """
-    # The short way for a token of a language model: 2 us against 12 us; the rest as in `rms_norm`.
+    # The short way for a token of a language model: 1.5 us against 18 us; the rest as in `rms_norm`.
     if (
         type(gate) is type(up) is _ndarray
         and out is None

@@ -219,6 +219,18 @@ def test_rotary_positions_beyond_int64_are_rounded(rng):
     np.testing.assert_array_equal(got, rotary_embedding(x, [2.0**64]))
 
 
+def test_rotary_angles_beyond_float64_are_nan(rng):
+    x = rng.normal(size=(1, 2))
+    assert np.isnan(rotary_embedding(x, [1e308], scaling=1e-3)).all()
+    assert np.isnan(rotary_embedding(x, [1], scaling=1e-310)).all()
+
+
+def test_rotary_unaligned_positions(rng):
+    x = rng.normal(size=(1, 2, 3, 8)).astype(np.float32)
+    positions = np.frombuffer(b"\0" + np.array([4, 5, 6]).tobytes(), np.int64, 3, 1)
+    np.testing.assert_array_equal(rotary_embedding(x, positions), rotary_embedding(x, [4, 5, 6]))
+
+
 @pytest.mark.parametrize("interleaved", [False, True])
 def test_rotary_table_and_computed_positions_agree(rng, interleaved):
     """The last position of the largest table, and the same as a real number, which is computed."""
@@ -506,6 +518,8 @@ def test_rotary_readonly_out_of_itself_raises():
         (YARN | {"truncate": 1}, TypeError, r"scaling\['truncate'\] must be True or False"),
         (YARN | {"surprise": 1}, ValueError, r"may have \['attention_factor'.*Got unknown \['surprise'\]"),
         ([1, 2], TypeError, "scaling must be a real number"),
+        ([[[1], 2]], TypeError, "scaling must be a real number"),
+        ({3: 4}, ValueError, r"Got unknown \['3'\]"),
     ],
 )
 def test_rotary_wrong_scaling_raises(scaling, error, message):

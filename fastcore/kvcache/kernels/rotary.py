@@ -108,6 +108,8 @@ def rotate_small(x, table, index, size, interleaved, out):
     sequences = index.shape[0]
     if (sequences != 1 and sequences != batches) or index.shape[1] != tokens or not is_plain(x):
         return False
+    if (index.ctypes.data % 8 + index.strides[0] % 8 + index.strides[1] % 8) != 0:
+        return False
     for i in range(sequences):
         for t in range(tokens):
             if index[i, t] < 0 or index[i, t] >= table.shape[0]:
