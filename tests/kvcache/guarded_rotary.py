@@ -1,4 +1,4 @@
-"""Rotary embedding on arrays that end, or begin, right at a page nobody may touch. Run by test_rotary.py."""
+"""Rotary embedding on arrays that end, or begin, right at a page nobody may touch. Run by test_rotary_inputs.py."""
 
 import itertools
 
