@@ -66,7 +66,7 @@ def case(problem: Problem) -> Case:
 def problems() -> list[Problem]:
     """A model like Llama 3 8B at full length and in each format, then other shapes."""
     llama = partial(Problem, H=32, G=8, D=128)
-    large = [llama(B=batch, S=length) for batch in (1, 8) for length in (4096, 32768)]
+    large = [llama(B=batch, S=length, quick=batch * length == 4096) for batch in (1, 8) for length in (4096, 32768)]
     formats = [
         llama(B=1, S=length, dtype=dtype, quick=dtype == "int8" and length == 4096)
         for length in (4096, 32768)
