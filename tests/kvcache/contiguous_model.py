@@ -84,14 +84,27 @@ def pair(batch, heads, capacity, size, value_size=None, **options):
 
 
 def assert_attends(got, model, query, lengths=None, **options):
-    """At most twice the error of the plain float32 implementation, plus 1e-6 of the largest value."""
+    """At most twice the error of the plain float32 implementation, plus 1e-6 of the largest value.
+
+    int8 also has what rounding the queries to 16 bits may cost.
+    """
     with np.errstate(invalid="ignore"):
         want = model.attend(query, lengths, **options)
         rough = model.attend(query, lengths, np.float32, **options)
     seen = np.isfinite(want)
     np.testing.assert_array_equal(np.isfinite(got), seen)
     error = 2.0 * np.abs(rough[seen] - want[seen]).max(initial=0.0) + 1e-6 * np.abs(want[seen]).max(initial=1e-30)
+    if model.dtype == "int8":
+        error += cost_of_rounded_queries(model, query, options.get("scale", query.shape[-1] ** -0.5))
     assert np.abs(got[seen] - want[seen]).max(initial=0.0) <= error
+
+
+def cost_of_rounded_queries(model, query, scale):
+    """A bound: elements off by 2^-16 of the largest one shift no score by more than d, the weights by 2 d in sum."""
+    sums, values = ([np.abs(x[np.isfinite(x).all(-1)]) for x in rows] for rows in (model.keys, model.values))
+    largest = np.abs(query).max() * (1.0 if model.rotary is None else 2**0.5)
+    shift = abs(scale) * 2.0**-16 * largest * max(x.sum(-1).max(initial=0.0) for x in sums)
+    return 2.0 * shift * max(x.max(initial=0.0) for x in values)
 
 
 def draw(rng, batch, heads, tokens, *sizes):
