@@ -121,11 +121,32 @@ class Model:
         assert len(set(number_of.values())) == len(number_of)
 
 
-def attention(cache, words, text, query, **options):
-    """Attention in float64 of the newest tokens' queries (H, T, D) to the words of a sequence as they are stored."""
-    exact = (x[None].astype(float) for x in (query, words.stored_keys[:, text], words.stored_values[:, text]))
+def attention(words, text, query, dtype=np.float64, **options):
+    """Attention of the newest tokens' queries (H, T, D) to the words of a sequence as they are stored."""
+    inputs = (x[None].astype(dtype) for x in (query, words.stored_keys[:, text], words.stored_values[:, text]))
     options.setdefault("is_causal", True)
-    return reference.scaled_dot_product_attention(*exact, query_offset=len(text) - query.shape[1], **options)[0]
+    return reference.scaled_dot_product_attention(*inputs, query_offset=len(text) - query.shape[1], **options)[0]
+
+
+def normal(rng, *shape, dtype=np.float32):
+    return rng.normal(size=shape).astype(dtype)
+
+
+def assert_attends(results, words, texts, queries, **options):
+    """At most twice the error of the plain float32 implementation, plus 1e-6 of the largest value.
+
+    int8 also has what rounding queries to 16 bits may cost: elements off by 2^-16 of the largest one shift no score by
+    more than d, and the weights by 2 d in sum.
+    """
+    scale = options.get("scale", words.size**-0.5)
+    for result, text, query in zip(results, texts, queries, strict=True):
+        exact = attention(words, text, query, **options)
+        rough = attention(words, text, query, np.float32, **options)
+        bound = 2.0 * np.abs(rough - exact).max(initial=0.0) + 1e-6 * np.abs(words.stored_values).max()
+        if words.dtype == "int8":
+            shift = scale * 2.0**-16 * np.abs(query).max(initial=0.0) * np.abs(words.stored_keys).sum(-1).max()
+            bound += 2.0 * shift * np.abs(words.stored_values).max()
+        assert np.abs(result - exact).max(initial=0.0) <= bound
 
 
 FOLDER = fastcore.kvcache.__path__[0]
