@@ -236,6 +236,22 @@ def test_change_after_a_failure_works_again(monkeypatch):
     assert_counted(cache)
 
 
+def test_append_by_all_owners_of_a_page_that_fails_behind_its_writes_harms_none(monkeypatch):
+    """The longest owner keeps the page: what it writes there lies behind what the shorter one and itself show."""
+    cache, original = WORDS.cache(20, 4), Storage.write_arrays
+    longer = cache.allocate()
+    WORDS.append(cache, [longer], [TEXT[:7]])
+    shorter = cache.fork(longer)
+    cache.truncate(shorter, 5)
+    for sequences in ([longer, shorter], [shorter, longer]):
+        with monkeypatch.context() as patch:
+            patch.setattr(Storage, "write_arrays", lambda *arguments: (original(*arguments), 1 / 0))
+            with pytest.raises(ZeroDivisionError):
+                WORDS.append(cache, sequences, [[60, 61], [62, 63]])
+        WORDS.assert_stored(cache, {longer: TEXT[:7], shorter: TEXT[:5]})
+        assert_counted(cache)
+
+
 def test_step_whose_attention_fails_appends_nothing(monkeypatch):
     cache, texts = filled()
     with monkeypatch.context() as patch:
