@@ -325,7 +325,7 @@ class KVCache(Sequences):
             state = {"lengths": self._lengths.tolist(), "kept_from": self._kept_from.tolist()}
             rotary = None if self._rotary is None else dataclasses.asdict(self._rotary)
             header = {"arguments": self._arguments(), "rotary": rotary, **state}
-            write_archive(path, header, dict(self._rows_in_use(self._lengths, self._kept_from)))
+            write_archive(path, header, dict(self._rows_in_use(self._lengths)))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "KVCache":
@@ -343,7 +343,7 @@ class KVCache(Sequences):
             cache = cls(**header["arguments"], rotary=rotary)
             ring = None if cache._ring is None else (cache._ring.window, cache._ring.sinks)
             state = validate_cache.saved_state(header["lengths"], header["kept_from"], cache._sizes, ring)
-            archive.read_into(dict(cache._rows_in_use(*state)))
+            archive.read_into(dict(cache._rows_in_use(state[0])))
             cache._lengths, cache._kept_from = state
         return cache
 

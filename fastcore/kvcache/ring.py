@@ -44,10 +44,6 @@ class Ring(NamedTuple):
         """The oldest position beyond the sinks that a query at `positions` looks at."""
         return np.maximum(self.sinks, positions - self.window + 1)
 
-    def used_slots(self, kept_from: int, length: int) -> int:
-        """The first so many slots hold everything there is of a sequence."""
-        return length if kept_from <= self.sinks else self.sinks + self.rows
-
     def parts_to_store(self, lengths: np.ndarray, counts: np.ndarray) -> list[Part]:
         """What of `counts` new tokens has to be written, no more than `rows` a part: the sinks and the last ones."""
         begins = np.zeros_like(counts)

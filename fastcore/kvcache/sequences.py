@@ -109,13 +109,14 @@ class Sequences:
             return call
         return call._replace(query=self._rotated(call.query, starts))
 
-    def _used_slots(self, length: int, kept_from: int) -> int:
-        return length if self._ring is None else self._ring.used_slots(kept_from, length)
+    def _used_slots(self, lengths: np.ndarray) -> list[int]:
+        """So many first slots hold all there is: in a ring, too, positions below the capacity are their own slots."""
+        return np.minimum(lengths, self._sizes.capacity).tolist()
 
     def _reorder(self, indices: list[int]) -> None:
         """Sequence b becomes the old sequence indices[b]."""
         old = self._slots.tolist()
-        counts = list(map(self._used_slots, self._lengths.tolist(), self._kept_from.tolist()))
+        counts = self._used_slots(self._lengths)
         pages, copies = reordered_pages(indices, old)
         dropped = RowSnapshot(self._storage)
         for _, target in copies:
@@ -131,10 +132,9 @@ class Sequences:
             dropped.put_back()
             raise
 
-    def _rows_in_use(self, lengths: np.ndarray, kept_from: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    def _rows_in_use(self, lengths: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         """Names and views (G, slots, ...) of all that is stored of each sequence."""
-        for b, page in enumerate(self._slots.tolist()):
-            count = self._used_slots(int(lengths[b]), int(kept_from[b]))
+        for b, (page, count) in enumerate(zip(self._slots.tolist(), self._used_slots(lengths), strict=True)):
             for name, array in self._storage.arrays.items():
                 yield f"{name}.{b}", array[page, :, :count]
 

@@ -67,6 +67,12 @@ def test_kv_cache_float64_beyond_float32_becomes_infinite(rng):
     np.testing.assert_array_equal(cache.attend(np.zeros((1, 1, 4)))[0, 0], [np.inf, -np.inf, 1.0, 0.0])
 
 
+def test_kv_cache_takes_broadcast_arrays(rng):
+    one, other = KVCache(2, 2, 6, 8), KVCache(2, 2, 6, 8)
+    key, value, query = (np.broadcast_to(x, (2, 2, 5, 8)) for x in draw(rng, 1, 1, 1, 8, 8, 8))
+    np.testing.assert_array_equal(one.step(query, key, value), other.step(query.copy(), key.copy(), value.copy()))
+
+
 def test_kv_cache_takes_what_can_be_an_array(rng):
     class Foreign:
         def __init__(self, x):

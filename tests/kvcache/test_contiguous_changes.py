@@ -45,7 +45,7 @@ def test_kv_cache_reorder_copies_repeated_sequences_only(rng, monkeypatch):
 
 def contents(cache, query):
     """All there is to see of a cache: lengths, the rows of each sequence, and what its newest tokens attend."""
-    rows = [x.copy() for _, x in cache._rows_in_use(cache._lengths, cache._kept_from)]
+    rows = [x.copy() for _, x in cache._rows_in_use(cache._lengths)]
     counts = np.minimum(cache.lengths, query.shape[2])
     if cache.window is not None:
         counts = np.minimum(counts, 1)

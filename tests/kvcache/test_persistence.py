@@ -136,7 +136,7 @@ def saved(rng, tmp_path):
 
 
 def same(cache, other):
-    rows, others = (dict(x._rows_in_use(x._lengths, x._kept_from)) for x in (cache, other))
+    rows, others = (dict(x._rows_in_use(x._lengths)) for x in (cache, other))
     return repr(cache) == repr(other) and all(np.array_equal(rows[name], others[name]) for name in rows)
 
 
