@@ -24,8 +24,8 @@ BLOCK, HALF = 32, 16
 Q4_1, Q8_0 = 20, 34  # bytes of a block of one output feature
 # Panels of an item: 128 features, 3 us of work for one row of 576.
 ITEM_PANELS = 8
-# Serial nanoseconds a product of a weight and a number: 0.04 for one row, 0.026 in tiles of four.
-NS_PER_PRODUCT = 0.03
+# Serial nanoseconds a product of a weight and a number, of a row alone and in a tile of four.
+NS_ALONE, NS_IN_TILE = 0.04, 0.02
 
 
 @kernel
@@ -177,5 +177,7 @@ def multiply(panels, block_bytes, x, sums, out):
     panels (M, K / 32, LANES * block_bytes) uint8; x (N, K), sums (N, K / 32) and out (N, M * LANES) float32; all
     C-contiguous, N and K > 0. ``sums`` is scratch.
     """
+    rows, size = x.shape
+    work_ns = size * out.shape[1] * (NS_ALONE * (rows % 4) + NS_IN_TILE * (rows - rows % 4))
     _SUM_BLOCKS.call(x, sums)
-    _MULTIPLY[block_bytes](NS_PER_PRODUCT * x.size * out.shape[1], panels, x, sums, out)
+    _MULTIPLY[block_bytes](work_ns, panels, x, sums, out)
