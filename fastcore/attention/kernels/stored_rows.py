@@ -7,11 +7,11 @@ from fastcore._core.jit import kernel
 from fastcore.attention.kernels import records as R
 from fastcore.attention.kernels.masking import BLOCK_KEYS
 from fastcore.attention.kernels.records import Side, Span
-from fastcore.attention.kernels.row_products import LANES
+from fastcore.attention.kernels.row_products import LANES, NEAR_ROWS
 from fastcore.attention.kernels.storage_formats import GROUP, INT4, VECTOR
 
-# Rows of a block, and of the vector that the products may go on to.
-TABLE_ROWS = BLOCK_KEYS + LANES
+# Rows of a block, of the vector that the products may go on to, and of those that are fetched meanwhile.
+TABLE_ROWS = BLOCK_KEYS + LANES + 2 * NEAR_ROWS
 
 
 @kernel
@@ -79,7 +79,7 @@ def position_of(span, key):
 def fill_table(rows, first, count, span, record, layout):
     """The numbers of the rows of ``count`` keys from key ``first`` of the span on, run by run of consecutive rows.
 
-    Behind them the last one is repeated, since products go on to whole vectors of keys.
+    Behind them the last one is repeated: products go on to whole vectors of keys, and a longer block may fetch them.
     """
     page_size = layout[R.PAGE_SIZE]
     done = 0
@@ -105,7 +105,7 @@ def fill_table(rows, first, count, span, record, layout):
             simd.store_scalar(simd.advance(rows, done + i), row + i)
         done += run
     last = simd.load_scalar(simd.advance(rows, count - 1))
-    for i in range(count, count + LANES):
+    for i in range(count, TABLE_ROWS):
         simd.store_scalar(simd.advance(rows, i), last)
 
 
