@@ -2,7 +2,9 @@
 
 The tokens are pieces of the shipped text. A decoding step feeds the token at position S - 1 of each sequence to caches
 that hold those before it, and ends with the logits of the next one: B / time is tokens a second. All sides cut their
-caches back to S - 1 tokens in each call. Where weights or tokenizer are not installed the cases say so.
+caches back to S - 1 tokens in each call, and compute in float32 with the weights of the file: ours reads its 4 and 8
+bit blocks, NumPy, transformers and the side "fastcore float32" the same numbers in float32. Where weights or tokenizer
+are not installed the cases say so.
 
 Axes: B sequences, S tokens with the new ones, L new tokens, E hidden size.
 """
@@ -29,6 +31,7 @@ PEERS: dict[str, Factory] = {
 # Of the largest logit. llama.cpp rounds what it multiplies with its 4-bit weights to 8 bits: 0.03 to 0.04.
 TOLERANCE, PEER_TOLERANCE = 1e-4, 0.1
 PAGE = 32
+BYTES_OF_LAYERS, BYTES_OF_HEAD = 20 / 32, 34 / 32  # a weight: Q4_1, Q8_0
 SIZES = {"E": 576, "H": 9, "G": 3, "layers": 30, "intermediate": 1536, "vocabulary": 49152}
 
 
@@ -51,7 +54,6 @@ class Input:
 
     task: Task
     tokens: list[list[int]]
-    weights: Weights
     model: Model
 
     @property
@@ -86,51 +88,68 @@ class RewoundBatch(Batch):
                 layer.truncate(sequence, length)
 
 
+class Expanded(GGUF):
+    """The file with all its matrices in float32, by the `gguf` package."""
+
+    def matrix(self, *names: str) -> np.ndarray:
+        return np.ascontiguousarray(np.vstack([self.tensor(name) for name in names]).T)
+
+
 @cache
-def model() -> tuple[Weights, Model, list[int]]:
+def expanded() -> Weights:
+    return Expanded(default_path()).weights()
+
+
+@cache
+def model() -> tuple[Model, list[int]]:
     """And the tokens of the shipped text."""
     try:
         file = GGUF(default_path())
         tokenizer = Tokenizer.read(file)
     except ModuleNotFoundError as error:
         raise Unavailable(str(error)) from None
-    weights = file.weights()
-    return weights, Model(weights), tokenizer.encode(" ".join(read_sentences(SENTENCES)))
+    return Model(file.weights()), tokenizer.encode(" ".join(read_sentences(SENTENCES)))
 
 
 def make(task: Task) -> Input:
-    weights, network, text = model()
+    network, text = model()
     pieces = [np.roll(text, -task.S * i) for i in range(task.B)]
-    return Input(task, [np.resize(piece, task.S).tolist() for piece in pieces], weights, network)
+    return Input(task, [np.resize(piece, task.S).tolist() for piece in pieces], network)
 
 
 def ours(data: Input) -> Side:
-    return ours_of_many(data) if data.task.B > 1 else ours_of_one(data)
+    return ours_of_many(data, data.model) if data.task.B > 1 else ours_of_one(data, data.model)
 
 
-def ours_of_one(data: Input) -> Side:
-    caches = Rewound(data.model, data.task.S)
+def float32_weights(data: Input) -> Side:
+    """Ours with the weights that transformers has."""
+    network = Model(expanded())
+    return ours_of_many(data, network) if data.task.B > 1 else ours_of_one(data, network)
+
+
+def ours_of_one(data: Input, network: Model) -> Side:
+    caches = Rewound(network, data.task.S)
     if data.before:
         caches.feed(data.known[0])
     (new,) = data.new
 
     def call() -> np.ndarray:
         caches.truncate(data.before)
-        return data.model.logits(caches.feed(new)[-1:])
+        return network.logits(caches.feed(new)[-1:])
 
     return Side(call, np.asarray)
 
 
-def ours_of_many(data: Input) -> Side:
+def ours_of_many(data: Input, network: Model) -> Side:
     """Through pages."""
     task, new = data.task, data.new
-    batch = RewoundBatch(data.model, task.B * -(-task.S // PAGE), PAGE)
+    batch = RewoundBatch(network, task.B * -(-task.S // PAGE), PAGE)
     sequences = [batch.allocate() for _ in range(task.B)]
     batch.feed(sequences, data.known)
 
     def call() -> np.ndarray:
         batch.truncate(sequences, data.before)
-        return data.model.logits(batch.feed(sequences, new)[task.L - 1 :: task.L])
+        return network.logits(batch.feed(sequences, new)[task.L - 1 :: task.L])
 
     return Side(call, np.asarray)
 
@@ -146,7 +165,8 @@ def without_cache(data: Input) -> Side:
 class Plain:
     """The model as the papers write it, in NumPy, with arrays for the keys and values; in the precision of `dtype`."""
 
-    def __init__(self, weights: Weights, capacity: int, dtype: type = np.float32) -> None:
+    def __init__(self, capacity: int, dtype: type = np.float32) -> None:
+        weights = expanded()
         c = weights.config
         self.config, self.dtype = c, dtype
         self.layers = [type(layer)(*(x.astype(dtype, copy=False) for x in layer)) for layer in weights.layers]
@@ -193,7 +213,7 @@ class Plain:
 def naive(data: Input) -> Side:
     """`Plain`, one sequence after the other."""
     new = data.new
-    models = [Plain(data.weights, data.task.S) for _ in new]
+    models = [Plain(data.task.S) for _ in new]
     for plain, known in zip(models, data.known):
         if known:
             plain.feed(known)
@@ -211,7 +231,7 @@ def naive(data: Input) -> Side:
 def check(data: Input) -> Check:
     """In float64, all tokens of a sequence at once; of the first and the last sequence."""
     ends = sorted({0, data.task.B - 1})
-    plain = Plain(data.weights, data.task.S, np.float64)
+    plain = Plain(data.task.S, np.float64)
     expected = []
     for i in ends:
         plain.length = 0
@@ -226,6 +246,7 @@ def case(task: Task) -> Case:
     matrices = layers * (2 * e * e + 2 * e * kv + 3 * e * between)
     head = e * SIZES["vocabulary"]
     pairs = task.L * task.S - task.L * (task.L - 1) // 2
+    step = task.L == 1
     return Case(
         name=task.name,
         group=f"generate float32 B={task.B} L={task.L}",
@@ -236,11 +257,13 @@ def case(task: Task) -> Case:
         naive=naive,
         check=check,
         flops=task.B * (2.0 * (task.L * matrices + head) + 4.0 * layers * e * pairs),
-        bytes_moved=4.0 * (matrices + head) + 8.0 * task.B * layers * kv * task.S,
+        bytes_moved=BYTES_OF_LAYERS * matrices + BYTES_OF_HEAD * head + 8.0 * task.B * layers * kv * task.S,
         tolerance=TOLERANCE,
         peer_tolerance=PEER_TOLERANCE,
-        ceiling="bytes" if task.L == 1 else "flops",
-        peers={"fastcore without cache": without_cache, **PEERS} if task.L == 1 else PEERS,
+        ceiling="bytes" if step else "flops",
+        peers={"fastcore float32": float32_weights}
+        | ({"fastcore without cache": without_cache} if step else {})
+        | PEERS,
     )
 
 
