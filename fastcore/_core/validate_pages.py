@@ -206,8 +206,8 @@ def packed_queries(x: Any, size: int) -> np.ndarray:
     return array
 
 
-def query_heads(heads: Sequence[int], kv_heads: int) -> None:
-    """All queries have the same heads, a multiple of the cache's."""
+def query_heads(heads: Sequence[int], kv_heads: int) -> int:
+    """The heads that all queries have, a multiple of the cache's; without queries the cache's."""
     for i, h in enumerate(heads):
         if h != heads[0]:
             raise ValueError(
@@ -217,6 +217,7 @@ def query_heads(heads: Sequence[int], kv_heads: int) -> None:
         raise ValueError(
             f"queries have {heads[0]} heads; they must be a positive multiple of the cache's num_kv_heads, {kv_heads}."
         )
+    return heads[0] if heads else kv_heads
 
 
 def step_tokens(ids: Sequence[int], query_tokens: Sequence[int], key_tokens: Sequence[int]) -> None:

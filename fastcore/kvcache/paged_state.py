@@ -3,13 +3,13 @@
 import math
 import threading
 from collections.abc import Sequence
-from itertools import accumulate, count
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcore._core import validate, validate_pages
-from fastcore.kvcache.attend import attend_sequences
+from fastcore.kvcache.attend import Reader
 from fastcore.kvcache.errors import require_pages
 from fastcore.kvcache.growth import Entry, extended_table, pages_of, plan_growth
 from fastcore.kvcache.pages import PagePool
@@ -55,6 +55,7 @@ class PagedState:
         self, sizes: validate_pages.PagedSizes, storage: Storage, pool: PagePool, rotary: Rotary | None
     ) -> None:
         self._sizes, self._storage, self._pool, self._rotary = sizes, storage, pool, rotary
+        self._reader = Reader(storage)
         self._sequences: dict[int, Entry] = {}
         self._issued = 0
         self._rank = next(_RANKS)
@@ -220,17 +221,16 @@ class PagedState:
 
     def _attend(self, entries: Sequence[Entry], call: Queries, options: Options) -> None:
         """Fill in the results of a call."""
-        asked = [i for i, new in enumerate(call.counts) if new]
-        if not asked:
+        ends = [length for _, length, _ in entries]
+        rows, counts = call.rows, np.array(call.counts, np.int64)
+        if not counts.any():
             return
-        tables, lengths = [entries[i][0] for i in asked], [entries[i][1] for i in asked]
-        rows, targets = [call.rows[i] for i in asked], [call.targets[i] for i in asked]
         if self._rotary is not None:
-            counts = [x.shape[1] for x in rows]
-            positions = _positions([length - new for length, new in zip(lengths, counts)], counts)
-            joined = self._rotary.rotate(np.concatenate(rows, axis=1), positions)
-            rows = np.split(joined, list(accumulate(counts))[:-1], axis=1)
-        attend_sequences(self._storage, tables, lengths, rows, targets, **options._asdict())
+            positions = _positions([end - new for end, new in zip(ends, call.counts)], call.counts)
+            rows = self._rotary.rotate(rows, positions)
+        addresses = [address for _, _, address in entries]
+        lengths, firsts = (np.array(numbers, np.int64) for numbers in (ends, call.firsts))
+        self._reader.attend(addresses, lengths, rows, call.target, *options, firsts, counts, call.apart)
 
     def _rotated_keys(self, tokens: NewTokens, lengths: Sequence[int]) -> np.ndarray:
         if self._rotary is None:

@@ -15,7 +15,6 @@ from fastcore._core.validate_cache import as_float32
 from fastcore._core.validate_pages import PagedSizes
 
 _FLOAT32 = np.dtype(np.float32)
-_IN_PLACE = 0x101  # NumPy's flags C_CONTIGUOUS | ALIGNED
 
 
 class NewTokens(NamedTuple):
@@ -74,24 +73,25 @@ def _join(
 
 
 class Queries(NamedTuple):
-    """Queries that were asked, checked: what the kernel reads and writes, and what the caller gets."""
+    """Queries that were asked, checked and joined: what the kernel reads and writes, and what the caller gets."""
 
-    rows: list[np.ndarray]  # (H, T_i, D) float32 each, readable in place
-    targets: list[np.ndarray]  # (H, T_i, Dv) float32 each, empty
+    rows: np.ndarray  # (1, H, total, D) float32, the sequences one after another
+    target: np.ndarray  # (1, H, total, Dv), or, if apart, (1, 1, 1, total * H * Dv): (H, T_i, Dv) of each
+    apart: bool
     counts: list[int]  # T_i
+    firsts: list[int]  # where each begins
     results: Any  # list of arrays or a packed one
-    whole: np.ndarray | None  # packed targets where they are not the result
-    in_place: bool  # targets are the results
+    parts: Any  # what is to be written into the results, in the same form; the results themselves if in place
 
     def finish(self) -> Any:
         """The results, in the caller's dtype and place."""
-        if not self.in_place:
+        if self.parts is not self.results:
             with np.errstate(over="ignore"):  # float16 ends at 65504
-                if self.whole is not None:
-                    self.results[...] = self.whole
+                if not self.apart:
+                    self.results[...] = self.parts
                 else:
-                    for result, target in zip(self.results, self.targets, strict=True):
-                        result[...] = target.reshape(result.shape)
+                    for result, part in zip(self.results, self.parts, strict=True):
+                        result[...] = part
         return self.results
 
 
@@ -108,24 +108,39 @@ def asked_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, out:
     if any(len(shape) not in (2, 3) or shape[-1] != sizes.head_dim for shape in shapes):
         for i, x in enumerate(arrays):
             validate_pages.query_array(x, sizes.head_dim, i)
-    validate_pages.query_heads([shape[0] for shape in shapes], sizes.num_kv_heads)
+    heads = validate_pages.query_heads([shape[0] for shape in shapes], sizes.num_kv_heads)
     counts = [shape[1] if len(shape) == 3 else 1 for shape in shapes]
-    rows = [x if x.dtype is _FLOAT32 and x.flags.num & _IN_PLACE == _IN_PLACE else as_float32(x) for x in arrays]
+    firsts = [0, *accumulate(counts)]
+    target = np.empty(firsts[-1] * heads * sizes.value_dim, _FLOAT32)
     wanted = [(*shape[:-1], sizes.value_dim) for shape in shapes]
-    targets = [np.empty(shape, _FLOAT32) for shape in wanted]
-    results, in_place = targets, True
+    size = heads * sizes.value_dim
+    parts = [target[i * size : j * size].reshape(shape) for (i, j), shape in zip(pairwise(firsts), wanted)]
+    results = _list_results(parts, wanted, arrays, count, out)
+    return Queries(
+        _joined_queries(arrays, heads, sizes.head_dim)[None], target.reshape(1, 1, 1, -1), True, counts, firsts[:-1],
+        results, parts,
+    )  # fmt: skip
+
+
+def _joined_queries(arrays: list[np.ndarray], heads: int, size: int) -> np.ndarray:
+    """(H, total, D) float32 of arrays (H, T_i, D) and (H, D)."""
+    rows = [as_float32(x if x.ndim == 3 else x[:, None]) for x in arrays]
+    if len(rows) == 1:
+        return rows[0]
+    return np.concatenate(rows, axis=1) if rows else np.empty((heads, 0, size), _FLOAT32)
+
+
+def _list_results(parts: list[np.ndarray], wanted: list[Any], arrays: list[np.ndarray], count: int, out: Any) -> Any:
+    """`parts`, unless the caller wants them elsewhere or in another dtype."""
     if out is not None:
         # Written behind the kernel: one result may lie where another sequence's query is.
         outs = validate_pages.arrays_of_sequences(out, count, "out")
         for i, (x, shape, query) in enumerate(zip(outs, wanted, arrays, strict=True)):
             validate.output_array(x, shape, query.dtype, f"out[{i}]")
-        results, in_place = outs if isinstance(outs, list) else list(outs), False
-    elif any(x.dtype is not _FLOAT32 for x in arrays):
-        results, in_place = [np.empty(shape, x.dtype) for shape, x in zip(wanted, arrays, strict=True)], False
-    if any(len(shape) == 2 for shape in shapes):
-        rows = [x if x.ndim == 3 else x[:, None] for x in rows]
-        targets = [x if x.ndim == 3 else x[:, None] for x in targets]
-    return Queries(rows, targets, counts, results, None, in_place)
+        return outs if isinstance(outs, list) else list(outs)
+    if any(x.dtype is not _FLOAT32 for x in arrays):
+        return [np.empty(shape, x.dtype) for shape, x in zip(wanted, arrays, strict=True)]
+    return parts
 
 
 def _packed_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, out: Any) -> Queries:
@@ -138,13 +153,8 @@ def _packed_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, ou
         out is None or (validate.is_readable_in_place(out) and not validate.shares_memory(out, [packed]))
     )
     whole = np.asarray(result) if in_place else np.empty(shape, _FLOAT32)
-    rows, targets = _heads_first(packed), whole.transpose(1, 0, 2)
-    spans = list(pairwise(firsts))
+    counts = [end - first for first, end in pairwise(firsts)]
     return Queries(
-        [rows[:, first:end] for first, end in spans],
-        [targets[:, first:end] for first, end in spans],
-        [end - first for first, end in spans],
-        result,
-        None if in_place else whole,
-        in_place,
-    )
+        _heads_first(packed)[None], whole.transpose(1, 0, 2)[None], False, counts, firsts[:-1], result,
+        result if in_place else whole,
+    )  # fmt: skip

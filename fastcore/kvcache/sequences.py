@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcore._core import validate_cache
 from fastcore._core.validate_cache import CacheSizes
-from fastcore.kvcache.attend import attend_sequences
+from fastcore.kvcache.attend import Reader
 from fastcore.kvcache.beams import reordered_pages
 from fastcore.kvcache.call import AttendCall
 from fastcore.kvcache.errors import CacheFullError
@@ -30,6 +30,7 @@ class Sequences:
         self._tables = [self._slots[b : b + 1] for b in range(sizes.batch)]
         self._records = new_records(sizes.batch)  # what `write` tells the kernel of each, filled in anew by each call
         self._records[:, TABLE] = [table.ctypes.data for table in self._tables]
+        self._reader = Reader(storage) if ring is None else Reader(storage, *ring)
         self._lengths = np.zeros(sizes.batch, np.int64)
         self._kept_from = np.full(sizes.batch, 0 if ring is None else ring.sinks)
 
@@ -80,22 +81,15 @@ class Sequences:
 
     def _attend(self, call: AttendCall, starts: np.ndarray, part: Part | None) -> None:
         """Attend the tokens of a part, the newest in the cache; those of a call begin at positions `starts`."""
-        query = call.query
+        addresses = self._records[:, TABLE]
         if part is None:
-            tables, lengths = self._tables, (starts + query.shape[2]).tolist()
-            queries, outs = list(query), list(call.target)
-        else:
-            tokens = _tokens_of(part)
-            tables = [self._tables[b] for b, _, _ in tokens]
-            lengths = [int(starts[b]) + j for b, _, j in tokens]
-            queries = [query[b, :, i:j] for b, i, j in tokens]
-            outs = [call.target[b, :, i:j] for b, i, j in tokens]
-            if not tokens:
-                return
-        window, sinks, ring_rows = (None, 0, 0) if self._ring is None else self._ring
-        attend_sequences(
-            self._storage, tables, lengths, queries, outs, scale=call.scale, softcap=call.softcap,
-            is_causal=call.is_causal, window=window, sinks=sinks, ring_rows=ring_rows,
+            lengths = starts + call.query.shape[2]
+            self._reader.attend(addresses, lengths, call.query, call.target, call.scale, call.softcap, call.is_causal)
+            return
+        begins, ends = part
+        self._reader.attend(
+            addresses, starts + ends, call.query, call.target, call.scale, call.softcap, call.is_causal, begins,
+            ends - begins,
         )  # fmt: skip
 
     def _rotated(self, x: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -137,9 +131,3 @@ class Sequences:
         for b, (page, count) in enumerate(zip(self._slots.tolist(), self._used_slots(lengths), strict=True)):
             for name, array in self._storage.arrays.items():
                 yield f"{name}.{b}", array[page, :, :count]
-
-
-def _tokens_of(part: Part) -> list[tuple[int, int, int]]:
-    """(sequence, begin, end) for those with tokens in a part."""
-    ends = zip(part[0].tolist(), part[1].tolist(), strict=True)
-    return [(b, begin, end) for b, (begin, end) in enumerate(ends) if begin < end]

@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastcore.kvcache import CacheFullError, KVCache, Rotary, contiguous, sequences
+from fastcore.kvcache import CacheFullError, KVCache, Rotary, contiguous
+from fastcore.kvcache.attend import Reader
 
 
 def zeros(*shape, dtype=np.float32):
@@ -271,7 +272,7 @@ def test_kv_cache_call_from_inside_another_is_refused(cache, tmp_path, monkeypat
         "reorder": lambda: cache.reorder([1, 0]),
         "save": lambda: cache.save(tmp_path / "x"),
     }
-    attend, inside = sequences.attend_sequences, []
+    attend, inside = Reader.attend, []
 
     def attend_and_call(*arguments, **options):
         with pytest.raises(RuntimeError, match="in the middle of a call of this thread"):
@@ -279,7 +280,7 @@ def test_kv_cache_call_from_inside_another_is_refused(cache, tmp_path, monkeypat
         inside.append(method)
         attend(*arguments, **options)
 
-    monkeypatch.setattr(sequences, "attend_sequences", attend_and_call)
+    monkeypatch.setattr(Reader, "attend", attend_and_call)
     cache.step(QUERY, KEY, VALUE)
     assert inside == [method]
     monkeypatch.undo()

@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from fastcore.kvcache import CacheFullError, KVCache, sequences
+from fastcore.kvcache import CacheFullError, KVCache
+from fastcore.kvcache.attend import Reader
 from fastcore.kvcache.storage import Storage
 from tests.kvcache.contiguous_model import FORMATS, assert_attends, draw, pair
 
@@ -100,7 +101,7 @@ def test_kv_cache_failed_step_changes_nothing(rng, monkeypatch, where, error):
     if where == "write":
         monkeypatch.setattr(Storage, "write_arrays", fail)
     else:
-        monkeypatch.setattr(sequences, "attend_sequences", fail)
+        monkeypatch.setattr(Reader, "attend", fail)
     with pytest.raises(error):
         cache.step(query, key, value)
     monkeypatch.undo()

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcore.kvcache import KVCache, Rotary, sequences
+from fastcore.kvcache import KVCache, Rotary
+from fastcore.kvcache.attend import Reader
 from fastcore.kvcache.ring import Ring
 from fastcore.kvcache.storage import Storage
 from tests.kvcache.contiguous_model import FORMATS, Model, assert_attends, draw, pair
@@ -215,7 +216,7 @@ def newest(cache, query):
 @pytest.mark.parametrize("written", [False, True])
 def test_ring_failed_step_changes_nothing_it_shows(rng, monkeypatch, slack, tokens, where, written):
     """Fails in each of its calls of the kernels, before or after they did their work."""
-    owner, name = (Storage, "write_arrays") if where == "write" else (sequences, "attend_sequences")
+    owner, name = (Storage, "write_arrays") if where == "write" else (Reader, "attend")
     kernel, failing, completed = getattr(owner, name), 0, False
     while not completed:
         cache, model = ring_pair(2, 1, 8, window=5, sinks=2, slack=slack, dtype="int8")

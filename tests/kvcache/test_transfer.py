@@ -255,7 +255,7 @@ def test_append_by_all_owners_of_a_page_that_fails_behind_its_writes_harms_none(
 def test_step_whose_attention_fails_appends_nothing(monkeypatch):
     cache, texts = filled()
     with monkeypatch.context() as patch:
-        patch.setattr("fastcore.kvcache.paged_state.attend_sequences", lambda *arguments, **options: 1 / 0)
+        patch.setattr("fastcore.kvcache.attend.Reader.attend", lambda *arguments, **options: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cache.step([0, 3, 1, 2], QUERIES, KEYS, VALUES)
     WORDS.assert_stored(cache, texts)

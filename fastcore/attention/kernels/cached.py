@@ -51,7 +51,7 @@ def takes_few(record, layout):
 def plan_few(record, layout, columns, value_columns):
     """Shares of the keys of one sequence; (items, elements of shares, heads to merge, scratch)."""
     rows = record[R.NEW] * (layout[R.HEADS] // layout[R.GROUPS])
-    keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).count
+    keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).keys
     share = max(SMALLEST_SHARE, (keys + SHARES - 1) // SHARES)
     record[R.SHARE_KEYS] = (share + BLOCK_KEYS - 1) // BLOCK_KEYS * BLOCK_KEYS
     shares = count_shares(keys, record[R.SHARE_KEYS])
@@ -72,6 +72,7 @@ def plan_many(record, layout, columns, value_columns):
     return layout[R.HEADS] * (wide_tiles + narrow_tiles), 0, 0, scratch
 
 
+@kernel
 def plan(records, layout):
     """Fill in the planned places of the records and the layout; return the nanoseconds of the work in one thread."""
     columns = padded(layout[R.SIZE], layout[R.FORMAT])
@@ -94,11 +95,38 @@ def plan(records, layout):
         layout[R.SHARES] += elements
         layout[R.FINISHERS] += finishers
         layout[R.SCRATCH] = max(layout[R.SCRATCH], scratch)
-        keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).count
+        keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).keys
         bytes_read = NS_PER_BYTE * keys * layout[R.GROUPS] * key_bytes
         fmas = NS_PER_FMA * keys * layout[R.HEADS] * record[R.NEW] * (columns + value_columns)
         work += max(bytes_read, fmas)
     return work
+
+
+def describe(records, layout, query, out, apart, lengths, firsts, counts):
+    """Fill in the records and plan their work; see `attend_cached`. Returns the nanoseconds in one thread."""
+    sequences, itemsize = records.shape[0], query.itemsize
+    heads, value_size = query.shape[1], layout[R.VALUE_SIZE]
+    layout[R.SEQUENCES], layout[R.HEADS] = sequences, heads
+    for i in range(sequences):
+        record = records[i]
+        place = i if query.shape[0] > 1 else 0
+        first = firsts[i] if firsts.size > 0 else 0
+        new = counts[i] if counts.size > 0 else query.shape[2]
+        record[R.NEW], record[R.LENGTH] = new, lengths[i]
+        record[R.QUERY] = query.ctypes.data + place * query.strides[0] + first * query.strides[2]
+        record[R.QUERY_HEAD] = query.strides[1] // itemsize
+        record[R.QUERY_TOKEN] = query.strides[2] // itemsize
+        if apart:
+            record[R.OUT] = out.ctypes.data + first * heads * value_size * itemsize
+            record[R.OUT_HEAD] = new * value_size
+            record[R.OUT_TOKEN] = value_size
+        else:
+            record[R.OUT] = out.ctypes.data + place * out.strides[0] + first * out.strides[2]
+            record[R.OUT_HEAD] = out.strides[1] // itemsize
+            record[R.OUT_TOKEN] = out.strides[2] // itemsize
+        for side in range(4):
+            record[R.KEYS + side] = layout[R.STORED + side]
+    return plan(records, layout)
 
 
 @kernel
@@ -172,18 +200,39 @@ _WORKS = [
     SharedWork(body, attend_parallel, _ARGUMENTS)
     for body in (attend_f32, attend_f16, attend_bf16, attend_int8, attend_int4)
 ]
-_PLAN = Direct(plan, types.float64(_RECORDS, _LAYOUT))
-_NOTHING = np.zeros(0, np.float32), np.zeros(0, np.int64)
+_NUMBERS = types.Array(types.int64, 1, "A", readonly=True)
+_TOKENS = types.Array(types.float32, 4, "A", readonly=True)
+_DESCRIBE = Direct(
+    describe,
+    types.float64(
+        _RECORDS, _LAYOUT, _TOKENS, types.Array(types.float32, 4, "A"), types.boolean, _NUMBERS, _NUMBERS, _NUMBERS
+    ),
+)
+_NO_SHARES, NO_NUMBERS = np.zeros(0, np.float32), np.zeros(0, np.int64)
 
 
-def attend_cached(records, layout, scale, softcap):
-    """Attention of the sequences that ``records`` (n, RECORD) and ``layout`` (LAYOUT,) describe, both int64 and planned
-    here; see `records`. ``softcap`` 0 for none. Every NEW <= LENGTH, HEADS a multiple of GROUPS, all addresses good.
+def attend_cached(
+    records, layout, query, out, lengths, *, scale, softcap, firsts=NO_NUMBERS, counts=NO_NUMBERS, apart=False
+):
+    """Attention of new tokens to the stored ones of their sequences.
+
+    Parameters
+    ----------
+    records : (n, RECORD) int64, C-contiguous; of each sequence TABLE is given, all else filled in here
+    layout : (LAYOUT,) int64, C-contiguous, likewise up to STORED_VALUE_SCALES but SEQUENCES and HEADS; see `records`
+    query : (n, H, T, D) float32, last axis contiguous, or (1, H, total, D) with the new tokens of all sequences
+    out : (n, H, T, Dv) or (1, H, total, Dv), likewise; written
+    lengths : (n,) int64, tokens of each sequence, the new ones included
+    firsts, counts : (n,) int64: sequence i has counts[i] new tokens from firsts[i] on; by default all T
+    apart : whether ``out`` is (1, 1, 1, all elements), with the result of each sequence (H, counts[i], Dv) by itself
+    softcap : 0 for none
+
+    New tokens <= length, H a multiple of G, all addresses good: nothing is checked.
     """
-    work_ns = _PLAN.call(records, layout)
+    work_ns = _DESCRIBE.call(records, layout, query, out, apart, lengths, firsts, counts)
     if layout[R.ITEMS] == 0:
         return
-    shares, finished = _NOTHING
+    shares, finished = _NO_SHARES, NO_NUMBERS
     if layout[R.FINISHERS]:
         shares = np.empty(layout[R.SHARES], np.float32)
         finished = np.zeros(layout[R.FINISHERS], np.int64)

@@ -282,12 +282,12 @@ def decode_item(dtype, item, record, layout, shares, finished, scale, softcap, t
     rows = record[R.NEW] * group_heads
     span = span_of(record, layout, record[R.LENGTH] - record[R.NEW])
     share_keys = record[R.SHARE_KEYS]
-    splits = count_shares(span.count, share_keys)
+    splits = count_shares(span.keys, share_keys)
     group, split = item // splits, item % splits
     factor = scale / softcap if softcap > 0 else scale * LOG2_E
     start_rows(record, layout, group, rows, factor, scratch)
     keys, values = keys_of(dtype, record, layout, group), values_of(dtype, record, layout, group)
-    end = min((split + 1) * share_keys, span.count)
+    end = min((split + 1) * share_keys, span.keys)
     attend_share(split * share_keys, end, rows, table, keys, values, span, record, layout, softcap, scratch)
     fold_statistics(rows, scratch)
     if splits > 1:

@@ -85,7 +85,7 @@ def attend_many(record, layout, scale, softcap, item, buffer):
     first_position = record[R.LENGTH] - new + first_row
     span = span_of(record, layout, first_position)
     right = 0 if layout[R.CAUSAL] != 0 else NO_BOUND
-    end = span.count if layout[R.CAUSAL] == 0 else span.count - (new - first_row - count)
+    end = span.keys if layout[R.CAUSAL] == 0 else span.keys - (new - first_row - count)
     scratch = carve_scratch(buffer, size, value_size, width)
     elements = scratch_elements(size, value_size, False, width, FLOAT_BYTES)
     panel = simd.advance(simd.pointer(buffer), elements)

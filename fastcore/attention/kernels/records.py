@@ -17,14 +17,15 @@ RECORD = 17
 
 # All sequences. Strides in bytes; a page of one head has PAGE_SIZE rows, one of all heads PAGE_ROWS. Key j of a query
 # at position i takes part iff j <= i (CAUSAL) and j > i - WINDOW or j < SINKS. Behind the first SINKS rows the others
-# are a RING of so many (0: none). The last ones are filled in by `plan`: items, elements of shares and of a thread's
+# are a RING of so many (0: none). STORED and the next three are the addresses of all rows and scales. The last ones are
+# filled in by `plan`: items, elements of shares and of a thread's
 # scratch, heads with shares to merge, and whether a sequence has many query rows.
 (
     SEQUENCES, HEADS, GROUPS, SIZE, VALUE_SIZE, KEY_ROW, KEY_HEAD, VALUE_ROW, VALUE_HEAD, KEY_SCALE_ROW,
     KEY_SCALE_HEAD, VALUE_SCALE_ROW, VALUE_SCALE_HEAD, PAGE_SIZE, PAGE_ROWS, CAUSAL, WINDOW, SINKS, RING, FORMAT,
-    ITEMS, SHARES, FINISHERS, SCRATCH, HAS_MANY,
-) = range(25)  # fmt: skip
-LAYOUT = 25
+    STORED, STORED_VALUES, STORED_KEY_SCALES, STORED_VALUE_SCALES, ITEMS, SHARES, FINISHERS, SCRATCH, HAS_MANY,
+) = range(29)  # fmt: skip
+LAYOUT = 29
 
 
 class Side(NamedTuple):
@@ -48,11 +49,11 @@ class Ahead(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The keys that take part for some query of a sequence: positions [0, sunk), then [low, low + count - sunk)."""
+    """The keys that take part for some query of a sequence: positions [0, sunk), then [low, low + keys - sunk)."""
 
     sunk: int
     low: int
-    count: int
+    keys: int
 
 
 class FixedQueries(NamedTuple):

@@ -164,7 +164,8 @@ def _sum_each(builder, vectors):
     add = builder.fadd if vectors[0].type == _VECTOR else builder.add
 
     def combine(pair, first, second):
-        return add(_shuffle(builder, *pair, first), _shuffle(builder, *pair, second))
+        left, right = pair
+        return add(_shuffle(builder, left, right, first), _shuffle(builder, left, right, second))
 
     lanes = range(LANES)
     level = vectors
