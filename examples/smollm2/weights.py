@@ -90,17 +90,18 @@ class GGUF:
             self._reader = GGUFReader(path)
         except (ValueError, IndexError) as error:
             raise ValueError(f"{path} must be a GGUF file, whole. Reading it: {error}") from error
+        self._path = path
         self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         architecture = self["general.architecture"]
         if architecture != "llama" or "output.weight" in self._tensors:
             raise ValueError(f"{path} must hold a Llama with tied embeddings, as SmolLM2 is. Got {architecture}.")
 
     def __getitem__(self, field: str) -> Any:
-        return self._reader.fields[field].contents()
+        return self._find(self._reader.fields, field).contents()
 
     def matrix(self, *names: str) -> Matrix:
         """Linear layers side by side as one; as float32 where the blocks are of a kind that has no kernel."""
-        tensors = [self._tensors[f"{name}.weight"] for name in names]
+        tensors = [self._find(self._tensors, f"{name}.weight") for name in names]
         (kind, *others) = {tensor.tensor_type.name for tensor in tensors}
         if kind in KINDS and not others:
             return BlockMatrix(np.concatenate([tensor.data for tensor in tensors]), kind)
@@ -110,17 +111,22 @@ class GGUF:
         """Dequantised, float32, in memory: kernels take a memmap by their slow way, 6 us longer."""
         from gguf import dequantize
 
-        tensor = self._tensors[f"{name}.weight"]
+        tensor = self._find(self._tensors, f"{name}.weight")
         return np.array(dequantize(tensor.data, tensor.tensor_type))
 
     def embeddings(self) -> Embeddings:
-        tensor = self._tensors["token_embd.weight"]
+        tensor = self._find(self._tensors, "token_embd.weight")
         return Embeddings(tensor.data, tensor.tensor_type)
 
     def weights(self) -> Weights:
         config = Config.read(self)
         layers = [self._layer(f"blk.{i}") for i in range(config.layers)]
         return Weights(config, self.embeddings(), layers, self.tensor("output_norm"), self.matrix("token_embd"))
+
+    def _find(self, things: dict[str, Any], name: str) -> Any:
+        if name not in things:
+            raise ValueError(f"{self._path} must have {name}, as GGUF files of Llama do; it has not.")
+        return things[name]
 
     def _layer(self, name: str) -> LayerWeights:
         return LayerWeights(
