@@ -69,15 +69,14 @@ def test_weights_in_blocks_give_the_results_of_float32(write, tmp_path):
     assert isinstance(weights.head, BlockMatrix)
     assert isinstance(weights.layers[0].query_key_value, np.ndarray)
     np.testing.assert_array_equal(weights.embeddings[np.array([5, 7])], weights.head.astype(np.float32).T[[5, 7]])
-    layers = [
-        layer._replace(gate_up=layer.gate_up.astype("f4"), down=layer.down.astype("f4")) for layer in weights.layers
-    ]
-    dense = weights._replace(layers=layers, head=weights.head.astype("f4"))
-    x, place = weights.embeddings[np.arange(9)], np.arange(9)
-    for model in (Model(weights), Model(dense)):
-        assert model.logits(x).shape == (9, len(VOCABULARY))
-    results = [model(place, place, lambda layer, q, k, v: q) for model in (Model(weights), Model(dense))]
-    np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-5 * np.abs(results[1]).max())
+    layers = [type(layer)(*(part.astype(np.float32) for part in layer)) for layer in weights.layers]
+    dense = weights._replace(layers=layers, head=weights.head.astype(np.float32))
+    tokens = np.arange(9)
+    got, want = (
+        model.logits(model(tokens, tokens, lambda layer, query, key, value: query))
+        for model in (Model(weights), Model(dense))
+    )
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
 @pytest.mark.parametrize(
