@@ -32,8 +32,9 @@ SHARES = 16
 SMALLEST_SHARE = 256
 # Relative cost of a query row: products of few rows add across lanes, which tiles do not; but a tile has whole vectors.
 FEW_ROWS_COST = 1.3
-# Serial nanoseconds, for the choice between serial and parallel: of a byte read, of a multiplication and addition.
-NS_PER_BYTE = 0.025
+# Serial nanoseconds, for the choice between serial and parallel: of a byte from memory (from cache it is half of that,
+# but a model's other layers have passed through the caches since), of a multiplication and addition.
+NS_PER_BYTE = 0.05
 NS_PER_FMA = 0.025
 
 
