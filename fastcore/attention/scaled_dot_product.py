@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcore._core import validate, validate_attention
-from fastcore.attention.kernels.forward import flash_forward, flash_forward_small
+from fastcore.attention.kernels.attend import attend
+from fastcore.attention.kernels.forward import flash_forward_small
 
 _FLOAT32 = np.dtype(np.float32)
 _ZERO = 0
@@ -109,7 +110,7 @@ def _attend(
     query: Any, key: Any, value: Any, attn_mask: Any, dropout_p: Any, is_causal: Any, scale: Any, enable_gqa: Any,
     window: Any, softcap: Any, query_offset: Any, key_lengths: Any, return_lse: Any, out: Any, seed: Any,
 ) -> Any:  # fmt: skip
-    """The function for any arguments: all are checked and brought to what `flash_forward` relies on."""
+    """The function for any arguments: all are checked and brought to what the kernels rely on."""
     query = validate.float_array(query, "query")
     key = validate.float_array(key, "key")
     value = validate.float_array(value, "value")
@@ -139,7 +140,7 @@ def _attend(
     elif target.size and (dropout_p < 1.0 or lse is not None):
         if mask is not None:
             mask = _four_mask_axes(mask, batch, heads)
-        flash_forward(
+        attend(
             _four_axes(query, layout, heads, computing),
             _four_axes(key, layout, layout.groups, computing),
             _four_axes(value, layout, layout.groups, computing),

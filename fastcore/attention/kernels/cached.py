@@ -231,6 +231,11 @@ def attend_cached(
     New tokens <= length, H a multiple of G, all addresses good: nothing is checked.
     """
     work_ns = _DESCRIBE.call(records, layout, query, out, apart, lengths, firsts, counts)
+    run_planned(work_ns, records, layout, scale, softcap)
+
+
+def run_planned(work_ns, records, layout, scale, softcap):
+    """Run what `plan` made of the records; everything they refer to is the caller's to keep."""
     if layout[R.ITEMS] == 0:
         return
     shares, finished = _NO_SHARES, NO_NUMBERS

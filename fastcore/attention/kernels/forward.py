@@ -210,7 +210,9 @@ def attend_small(body, query, key, value, out, options, alone):
         return False
     if key.shape != (batch, groups, keys, size) or value.shape[0] != batch:
         return False
-    fmas = batch * heads * rows * keys * (size + value_size)
+    # A tile has whole vectors of queries, however few there are.
+    lanes = lanes_of(simd.pointer(query))
+    fmas = batch * heads * ((rows + lanes - 1) // lanes * lanes) * keys * (size + value_size)
     if fmas * query.itemsize * NS_PER_FMA_BYTE >= threads.SMALLEST_WORK_NS:
         return False
     if not (is_plain(query) and is_plain(key) and is_plain(value)):
@@ -241,7 +243,7 @@ def _single_queries(array, groups):
     return array[:, :, 0].reshape(batches, groups, heads // groups, size)
 
 
-def _keys_up_to(right, query_offset, key_lengths, batches, keys):
+def keys_up_to(right, query_offset, key_lengths, batches, keys):
     """A bound to the right of single queries, which share one position, as lengths of keys."""
     offsets = np.zeros(batches, np.int64) if query_offset is None else query_offset
     return np.clip(offsets + (right + 1), 0, keys if key_lengths is None else key_lengths)
@@ -275,7 +277,7 @@ def flash_forward(
     if rows == 1 and heads > groups and left == NO_BOUND and dropout_p == 0.0:
         query, out, mask_bool, mask_float = (_single_queries(x, groups) for x in (query, out, mask_bool, mask_float))
         if right != NO_BOUND:
-            key_lengths = _keys_up_to(right, query_offset, key_lengths, batches, key.shape[2])
+            key_lengths = keys_up_to(right, query_offset, key_lengths, batches, key.shape[2])
             right = NO_BOUND
     # The addresses in here are good as long as the caller's arrays, which this frame refers to until the end.
     options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
