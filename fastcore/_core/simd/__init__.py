@@ -67,6 +67,7 @@ if config.DISABLE_JIT:
         reduce_add,
         reduce_max,
         reduce_min,
+        rotate,
         select,
         sigmoid,
         softmax_exp2,
@@ -94,6 +95,7 @@ else:
         reduce_add,
         reduce_max,
         reduce_min,
+        rotate,
         select,
     )
     from fastcore._core.simd.logarithm import log
@@ -156,6 +158,7 @@ __all__ = [
     "reduce_add",
     "reduce_max",
     "reduce_min",
+    "rotate",
     "select",
     "sigmoid",
     "softmax_exp2",

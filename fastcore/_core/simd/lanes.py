@@ -174,6 +174,21 @@ def reduce_min(typingctx, vector):
     return _reduce(vector, lambda builder, kind, a, b: emit_extremum(builder, "<", kind, a, b))
 
 
+@intrinsic(prefer_literal=True)
+def rotate(typingctx, vector, count):
+    """Return the lanes moved down by a literal `count`: lane i is lane i + count, the first ones follow the last."""
+    steps = count.literal_value if isinstance(count, types.IntegerLiteral) else None
+    if steps is None or not isinstance(vector, Vector):
+        return None
+
+    def codegen(context, builder, sig, args):
+        lanes = sig.args[0].lanes
+        index = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [(i + steps) % lanes for i in range(lanes)])
+        return builder.shuffle_vector(args[0], args[0], index)
+
+    return vector(vector, count), codegen
+
+
 def _mask_test(mask, relation, value):
     if not isinstance(mask, Vector) or not mask.is_mask:
         return None

@@ -163,6 +163,10 @@ def reduce_min(vector):
     return _reduce(vector, minimum)
 
 
+def rotate(vector, count):
+    return _lanes(np.roll(vector, -count))
+
+
 def any_lane(mask):
     return bool(np.asarray(mask).any())
 

@@ -12,7 +12,7 @@ from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import Direct
 from fastcore.attention.kernels import records as R
 from fastcore.attention.kernels.cached import plan, run_planned
-from fastcore.attention.kernels.few_rows import WIDEST
+from fastcore.attention.kernels.emit_rows import WIDEST
 from fastcore.attention.kernels.forward import flash_forward, keys_up_to
 from fastcore.attention.kernels.storage_formats import F32, VECTOR
 

@@ -20,11 +20,10 @@ from fastcore.attention.kernels.decode import (
     decode_scratch_elements,
     share_elements,
 )
-from fastcore.attention.kernels.few_rows import WIDEST
+from fastcore.attention.kernels.emit_rows import LANES, WIDEST
 from fastcore.attention.kernels.forward import count_tiles
 from fastcore.attention.kernels.many_rows import ATTEND_MANY, many_rows_elements
 from fastcore.attention.kernels.masking import BLOCK_KEYS
-from fastcore.attention.kernels.row_products import LANES
 from fastcore.attention.kernels.stored_rows import TABLE_ROWS, padded, span_of
 
 # Shares of a long sequence, and keys that a share has at least: below, its overhead would show.
@@ -156,7 +155,7 @@ def attend_items(dtype, records, layout, shares, finished, scale, softcap, many,
         record = records[sequence_of(item, records, layout[R.SEQUENCES])]
         within = item - record[R.FIRST_ITEM]
         if record[R.SHARE_KEYS] == 0:
-            call_by_address(many, (record, layout, scale, softcap, within, buffer))
+            call_by_address(many, (record, layout, scale, softcap, within, buffer, table))
         else:
             rows = record[R.NEW] * group_heads
             scratch = carve_decode_scratch(simd.pointer(buffer), rows, columns, value_columns, layout[R.FORMAT])

@@ -10,9 +10,10 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
 from fastcore.attention.kernels import records as R
+from fastcore.attention.kernels.emit_rows import LANES, WIDEST
 from fastcore.attention.kernels.few_rows import (
-    WIDEST,
     add_block,
+    add_block_fixed,
     add_visible,
     dot_block,
     has_nan,
@@ -20,11 +21,11 @@ from fastcore.attention.kernels.few_rows import (
     scale_block,
     weigh_block,
 )
-from fastcore.attention.kernels.fixed_point import plane_stride, split_tile
+from fastcore.attention.kernels.fixed_point import plane_stride, split_block, split_tile
+from fastcore.attention.kernels.fixed_products import FIXED_COLUMNS, FIXED_POINT, PLANE
 from fastcore.attention.kernels.masking import BLOCK_KEYS, cap_scores
 from fastcore.attention.kernels.panels import copy_panel, fill_panel
 from fastcore.attention.kernels.records import Ahead, DecodeScratch, FixedQueries, QueryRows
-from fastcore.attention.kernels.row_products import FIXED_COLUMNS, FIXED_POINT, LANES
 from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32
 from fastcore.attention.kernels.storage_formats import INT8
 from fastcore.attention.kernels.stored_rows import (
@@ -51,7 +52,8 @@ def room_for(rows):
 def decode_scratch_elements(rows, columns, value_columns):
     """Elements of the buffer that `carve_decode_scratch` divides."""
     held = room_for(rows) * (columns + value_columns + 4 * LANES) + WIDEST * value_columns
-    return held + 2 * PANEL + LANES + room_for(rows) * 2 * plane_stride(columns) // FLOAT_BYTES
+    planes = room_for(rows) * 2 * plane_stride(columns) + WIDEST * 2 * PLANE
+    return held + 2 * PANEL + 2 * LANES + planes // FLOAT_BYTES
 
 
 @kernel
@@ -67,17 +69,19 @@ def carve_decode_scratch(buffer, rows, columns, value_columns, storage_format):
     panel = simd.advance(kept, WIDEST * value_columns)
     masked = simd.advance(panel, PANEL)
     vector = simd.advance(masked, PANEL)
-    planes = simd.advance(vector, LANES)
+    weight_factors = simd.advance(vector, LANES)
+    weight_planes = simd.cast_pointer(simd.advance(weight_factors, LANES), simd.i8)
     in_fixed_point = FIXED_POINT and storage_format == INT8 and columns <= FIXED_COLUMNS
     fixed = FixedQueries(
-        simd.cast_pointer(planes, simd.i8),
+        simd.advance(weight_planes, WIDEST * 2 * PLANE),
         plane_stride(columns) if in_fixed_point else 0,
         factors,
         simd.cast_pointer(corrections, simd.i32),
     )
     return DecodeScratch(
-        buffer, columns, accumulated, value_columns, reference, total, kept, panel, masked, vector, fixed
-    )
+        buffer, columns, accumulated, value_columns, reference, total, kept, panel, masked, vector, fixed,
+        weight_planes, weight_factors,
+    )  # fmt: skip
 
 
 @kernel
@@ -159,7 +163,11 @@ def attend_few(row, queries, first, count, table, following, keys, values, span,
     if bounded:
         copy_panel(tile.accumulated, scratch.kept, sums // LANES)
     ahead = Ahead(keys.address, keys.row_bytes, following)
-    add_block(panel, tile, values, table, ahead, count, queries)
+    if tile.fixed.stride > 0:
+        split_block(panel, count, queries, scratch.weight_planes, scratch.weight_factors, scratch.vector)
+        add_block_fixed(scratch.weight_planes, scratch.weight_factors, tile, values, table, ahead, count, queries)
+    else:
+        add_block(panel, tile, values, table, ahead, count, queries)
     # Weight 0 times a hidden NaN is NaN: then once more, past the hidden keys. Rare, and cheaper than looking first.
     if bounded and has_nan(tile.accumulated, sums):
         copy_panel(scratch.kept, tile.accumulated, sums // LANES)
@@ -173,6 +181,8 @@ def attend_share(begin, end, rows, table, keys, values, span, record, layout, so
     The values of a block are fetched while its scores are computed, and the keys of the next one while its values are
     added: without, half of the memory's bandwidth was left (14 of 30 GB/s).
     """
+    if begin >= end:
+        return
     fill_table(table, begin, min(BLOCK_KEYS, end - begin), span, record, layout)
     odd = 0
     for first in range(begin, end, BLOCK_KEYS):

@@ -9,12 +9,13 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
+from fastcore.attention.kernels.emit_rows import LANES, WIDEST
+from fastcore.attention.kernels.fixed_products import BYTES, PLANE, add_fixed, dot_fixed
+from fastcore.attention.kernels.peaks import peaks_of
 from fastcore.attention.kernels.records import Ahead, QueryRows
-from fastcore.attention.kernels.row_products import LANES, add_rows, dot_fixed, dot_rows, scale_weights
+from fastcore.attention.kernels.row_products import add_rows, dot_rows, scale_weights
 from fastcore.attention.kernels.softmax import REFERENCE_MARGIN
 
-# Queries of a tile at most; on 4 lanes (NEON) there is no room for 8.
-WIDEST = min(8, LANES)
 # Units of a value row that are added at once, for up to 4 and for 8 queries: 16 sums (of 16 registers 8) stay in them.
 WIDE_UNITS = 4 if simd.NUM_REGISTERS >= 32 else 2
 HALF_UNITS = WIDE_UNITS // 2
@@ -97,13 +98,7 @@ def raise_rows(tile, highest, queries, scratch):
     """Raise the references to ``highest`` and rescale what was summed so far."""
     lanes = lanes_of(scratch)
     old = simd.load(tile.reference, lanes)
-    simd.store(scratch, simd.maximum(highest, old))
-    for lane in range(queries, lanes):
-        at = simd.advance(scratch, lane % queries)
-        simd.store_scalar(at, max(simd.load_scalar(at), simd.load_scalar(simd.advance(scratch, lane))))
-    for lane in range(queries, lanes):
-        simd.store_scalar(simd.advance(scratch, lane), simd.load_scalar(simd.advance(scratch, lane % queries)))
-    new = simd.load(scratch, lanes)
+    new = peaks_of(simd.maximum(highest, old), queries)
     factor = simd.softmax_exp2(old - new)
     simd.store(tile.reference, new)
     simd.store(tile.total, simd.load(tile.total, lanes) * factor)
@@ -213,6 +208,26 @@ def add_block(weights, tile, side, rows, ahead, count, queries):
             units //= 2
         add_units(weights, tile, side, rows, ahead, count, unit, queries, units)
         unit += units
+
+
+@kernel
+def add_block_fixed(planes, factors, tile, side, rows, ahead, count, queries):
+    """`add_block` of int8 rows with the split weights of a block."""
+    stride, base, row_bytes, columns = tile.value_columns, side.base, side.row_bytes, side.columns
+    for first in range(0, columns, BYTES):
+        for query in range(0, queries, 2):
+            out = simd.advance(tile.accumulated, query * stride)
+            own, factor = simd.advance(planes, 2 * query * PLANE), simd.advance(factors, query)
+            if queries == 1:
+                add_fixed(
+                    out, stride, own, factor, base, row_bytes, side.scales, side.scale_bytes, rows, count, first,
+                    columns, ahead.address, ahead.row_bytes, ahead.rows, 1,
+                )  # fmt: skip
+            else:
+                add_fixed(
+                    out, stride, own, factor, base, row_bytes, side.scales, side.scale_bytes, rows, count, first,
+                    columns, ahead.address, ahead.row_bytes, ahead.rows, 2,
+                )  # fmt: skip
 
 
 @kernel

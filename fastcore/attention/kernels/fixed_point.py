@@ -1,7 +1,8 @@
-"""Queries in fixed point, for int8 keys: 16 bits, split into bytes.
+"""Queries and weights in fixed point, for int8 keys and values: 16 bits, split into bytes.
 
-The largest element of a query becomes 32767. An element is off by at most 2^-16 of the largest one, an 8-bit key by
-2^-8 of its own: the rounding adds 1/256 to the error that the format has anyway (tests/kvcache/test_formats.py).
+The largest element of a query becomes 32767, so an element is off by at most 2^-16 of the largest one, where an 8-bit
+key is off by 2^-8: the rounding adds 1/256 to the error that the format has anyway (tests/kvcache/test_formats.py). The
+largest weight of a block of keys becomes 65535, and the others are off by at most 2^-17 of it.
 """
 
 import math
@@ -9,9 +10,15 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
-from fastcore.attention.kernels.row_products import BYTES, LANES
+from fastcore.attention.kernels.emit_rows import LANES, WIDEST
+from fastcore.attention.kernels.fixed_products import BYTES, split_weights
+from fastcore.attention.kernels.masking import BLOCK_KEYS
+from fastcore.attention.kernels.peaks import peaks_of
 
 LARGEST = 32767.0
+WEIGHT_STEPS = 65535.0
+# Queries and weights below count as zero: the inverse of a step would overflow.
+SMALLEST = 2.0**-110
 # Adding it leaves the nearest integer in the low bits of a float32.
 _ROUNDER = 12582912.0
 _ROUNDER_BITS = 0x4B400000
@@ -41,7 +48,7 @@ def split_row(row, columns, high, low):
     lanes = lanes_of(row)
     stride = plane_stride(columns)
     largest = largest_element(row, columns)
-    to_steps = LARGEST / largest if largest > 0 else 0.0
+    to_steps = LARGEST / largest if largest > SMALLEST else 0.0
     zero = simd.convert(filled(row, 0.0), simd.i32)
     total = zero
     for first in range(0, stride, lanes):
@@ -67,3 +74,41 @@ def split_tile(tile, queries):
         for lane in range(query, LANES, queries):
             simd.store_scalar(simd.advance(fixed.factors, lane), step)
             simd.store_scalar(simd.advance(fixed.corrections, lane), correction)
+
+
+@kernel
+def split_planes(planes, panel, inverse, queries):
+    """`split_weights` of a block of keys."""
+    for key in range(0, BLOCK_KEYS, LANES):
+        if queries == 1:
+            split_weights(planes, panel, inverse, key, 1)
+        elif queries == 2:
+            split_weights(planes, panel, inverse, key, 2)
+        elif queries == 4:
+            split_weights(planes, panel, inverse, key, 4)
+        else:
+            split_weights(planes, panel, inverse, key, WIDEST)
+
+
+@kernel
+def split_block(panel, count, queries, planes, factors, scratch):
+    """Split the weights [key, query] of a block, times their rows' scales; ``factors[query]`` is the value of one step.
+
+    A weight that is NaN or inf makes the factor NaN. Keys from ``count`` on get weight 0.
+    """
+    lanes = lanes_of(panel)
+    for i in range(count * queries, BLOCK_KEYS * queries):
+        simd.store_scalar(simd.advance(panel, i), 0.0)
+    highest, total = filled(panel, 0.0), filled(panel, 0.0)
+    for i in range(0, BLOCK_KEYS * queries, lanes):
+        weight = simd.load(simd.advance(panel, i), lanes)
+        highest = simd.maximum(weight, highest)
+        total = total + weight
+    highest = peaks_of(highest, queries)
+    # 0, or inf where a lane of the query is NaN or inf; times 0 that is NaN.
+    infinite = filled(panel, math.inf)
+    tainted = peaks_of(simd.select(total - total == 0, filled(panel, 0.0), infinite), queries) * 0.0
+    inverse = simd.select((highest > SMALLEST) & (tainted == 0), WEIGHT_STEPS / highest, filled(panel, 0.0))
+    simd.store(factors, highest * (1.0 / WEIGHT_STEPS) + tainted)
+    simd.store(scratch, inverse)
+    split_planes(planes, panel, scratch, queries)

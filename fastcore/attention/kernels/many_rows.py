@@ -13,14 +13,14 @@ from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import Direct
 from fastcore.attention.kernels import records as R
 from fastcore.attention.kernels.dequantize import load_rows
+from fastcore.attention.kernels.emit_rows import LANES
 from fastcore.attention.kernels.forward import carve_scratch, count_tiles, scratch_elements, tile_rows
 from fastcore.attention.kernels.masking import BLOCK_KEYS, NO_MASK
 from fastcore.attention.kernels.panels import write_rows
 from fastcore.attention.kernels.query_tile import attend_block, start_tile
-from fastcore.attention.kernels.row_products import LANES
 from fastcore.attention.kernels.softmax import LOWEST_F32, normalise
 from fastcore.attention.kernels.storage_formats import F32
-from fastcore.attention.kernels.stored_rows import TABLE_ROWS, fill_table, padded, position_of, span_of
+from fastcore.attention.kernels.stored_rows import fill_table, padded, position_of, span_of
 from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores
 
 FLOAT_BYTES = 4
@@ -33,11 +33,20 @@ def many_rows_elements(size, value_size, columns, value_columns, width):
 
 
 @kernel
+def are_side_by_side(table, count):
+    """Whether ``count`` rows follow one another."""
+    first = simd.load_scalar(table)
+    following = 0
+    for i in range(count):
+        following += simd.load_scalar(simd.advance(table, i)) == first + i
+    return following == count
+
+
+@kernel
 def block_rows(panel, table, count, address, row_bytes, scales, columns, storage_format):
     """A block of stored rows as float32: in place where it lies side by side, else converted into ``panel``."""
-    first = simd.load_scalar(table)
-    last = simd.load_scalar(simd.advance(table, count - 1))
-    if storage_format == F32 and last - first == count - 1:
+    if storage_format == F32 and are_side_by_side(table, count):
+        first = simd.load_scalar(table)
         return Rows(simd.pointer_at(address + first * row_bytes, simd.f32), row_bytes // FLOAT_BYTES, count)
     load_rows(panel, address, table, 0, count, row_bytes, scales, columns, storage_format)
     return Rows(panel, columns, count)
@@ -73,7 +82,7 @@ def attend_range(begin, end, bounds, rows, group, span, record, layout, scores, 
         )  # fmt: skip
 
 
-def attend_many(record, layout, scale, softcap, item, buffer):
+def attend_many(record, layout, scale, softcap, item, buffer, table):
     """One tile of one head's new tokens: items are heads times tiles, the long causal tiles first."""
     new = record[R.NEW]
     size, value_size = layout[R.SIZE], layout[R.VALUE_SIZE]
@@ -89,7 +98,6 @@ def attend_many(record, layout, scale, softcap, item, buffer):
     scratch = carve_scratch(buffer, size, value_size, width)
     elements = scratch_elements(size, value_size, False, width, FLOAT_BYTES)
     panel = simd.advance(simd.pointer(buffer), elements)
-    table = np.empty(TABLE_ROWS, np.int64)
     scores = Scores(scale, softcap, 1.0, LOWEST_F32)
     query = simd.pointer_at(record[R.QUERY], simd.f32)
     at = simd.advance(query, head * record[R.QUERY_HEAD] + first_row * record[R.QUERY_TOKEN])
@@ -115,5 +123,7 @@ def attend_many(record, layout, scale, softcap, item, buffer):
 _INTEGERS = types.Array(types.int64, 1, "C")
 ATTEND_MANY = Direct(
     attend_many,
-    types.void(_INTEGERS, _INTEGERS, types.float64, types.float64, types.int64, types.Array(types.float32, 1, "C")),
+    types.void(
+        _INTEGERS, _INTEGERS, types.float64, types.float64, types.int64, types.Array(types.float32, 1, "C"), _INTEGERS
+    ),
 )

@@ -91,3 +91,5 @@ class DecodeScratch(NamedTuple):
     masked: Any
     vector: Any
     fixed: FixedQueries
+    weight_planes: Any
+    weight_factors: Any

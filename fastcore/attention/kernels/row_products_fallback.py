@@ -74,3 +74,15 @@ def scale_weights(weights, base, row_bytes, scales, scale_bytes, rows, queries):
     factors = [_scale(scales, scale_bytes, number) for number in _row_numbers(rows, LANES // queries)]
     with np.errstate(all="ignore"):
         weights.elements(LANES)[:] *= np.repeat(np.array(factors, np.float32), queries)
+
+
+def split_weights(planes, panel, inverse, first_key, queries):
+    """Nothing: `FIXED_POINT` is off."""
+
+
+def add_fixed(
+    out, stride, planes, factors, base, row_bytes, scales, scale_bytes, rows, count, first, columns, ahead,
+    ahead_bytes, ahead_rows, queries,
+):  # fmt: skip
+    """Never taken: `FIXED_POINT` is off."""
+    return False

@@ -5,9 +5,9 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore.attention.kernels import records as R
+from fastcore.attention.kernels.emit_rows import LANES, NEAR_ROWS
 from fastcore.attention.kernels.masking import BLOCK_KEYS
 from fastcore.attention.kernels.records import Side, Span
-from fastcore.attention.kernels.row_products import LANES, NEAR_ROWS
 from fastcore.attention.kernels.storage_formats import GROUP, INT4, VECTOR
 
 # Rows of a block, of the vector that the products may go on to, and of those that are fetched meanwhile.
