@@ -284,6 +284,18 @@ def test_reductions_add_as_a_tree_of_halves(dtype, rng):
     assert (largest, smallest) == (x.max(), x.min())
 
 
+@kernel
+def moved_around(x, out):
+    ptr = simd.cast_pointer(simd.pointer(x), simd.i64)  # the bits of float64 are only carried
+    simd.store(simd.pointer(out), simd.rotate(simd.load(ptr, LANES), 3))
+
+
+def test_rotate_moves_lanes_and_cast_pointer_keeps_bits(rng):
+    x, out = rng.standard_normal(LANES), np.empty(LANES, np.int64)
+    moved_around(x, out)
+    np.testing.assert_array_equal(out.view(np.float64), np.roll(x, -3))
+
+
 def converter(target):
     @kernel
     def convert(x, out):
