@@ -1,7 +1,9 @@
 """What README and CONTRIBUTING show is run, so that it stays true."""
 
+import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,13 +11,30 @@ from pathlib import Path
 
 import pytest
 
+from examples.smollm2 import weights
+from fastcore.kvcache.formats import FORMATS, bytes_per_token
+
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def blocks_of(document: str, language: str) -> list[str]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(document), re.DOTALL | re.MULTILINE)
+    return [block for name, block in blocks if name == language]
 
 
 def python_blocks(document: str) -> list[str]:
-    return re.findall(
-        r"^```python\n(.*?)^```$", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+    return blocks_of(document, "python")
+
+
+def commands(document: str) -> list[list[str]]:
+    """Lines of the blocks that name no language, split into words, without comments."""
+    lines = "".join(blocks_of(document, "")).splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> str:
@@ -49,11 +68,52 @@ def example(tmp_path_factory):
     return root
 
 
-def test_readme_example_runs_and_agrees_with_the_reference(tmp_path):
-    (block,) = python_blocks("README.md")
-    shape, error = run("-c", block, cwd=tmp_path).rsplit(maxsplit=1)
+def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
+    # The later ones go on from the first.
+    blocks = python_blocks("README.md")
+    assert len(blocks) == 3
+    attention, loss, cache, pages = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
+    shape, error = attention.rsplit(maxsplit=1)
     assert shape == "(2, 8, 512, 64)"
     assert float(error) < 1e-5
+    assert 1e-3 < float(loss) < 0.02  # int8
+    assert cache == "[540 540] (2, 8, 512, 64)"
+    # 512 + 1 tokens on 33 pages, and 5 on one; the fork's page of its own is free again.
+    assert pages == "[(8, 1, 64), (8, 1, 64), (8, 5, 64)] {0: 513, 2: 5} 34"
+
+
+def test_readme_commands_of_the_examples_are_understood():
+    checked = 0
+    for words in commands("README.md"):
+        if "examples.generate" in words:
+            options = importlib.import_module("examples.generate").parse(words[words.index("examples.generate") + 1 :])
+            assert options.batch is None or (ROOT / options.batch).is_file()
+            checked += 1
+        scripts = [word for word in words if word.startswith("examples/")]
+        scripts += [f"{word.replace('.', '/')}.py" for word in words if word.startswith("examples.")]
+        assert all((ROOT / script).is_file() for script in scripts), scripts
+    assert checked >= 4
+
+
+def test_readme_installs_what_the_example_asks_for():
+    installs = [words[words.index("install") + 1 :] for words in commands("README.md") if "install" in words]
+    assert weights.INSTALL_WEIGHTS.split()[2:] in installs
+    assert sorted(weights.REQUIREMENTS.values()) in [sorted(words) for words in installs]
+
+
+def test_readme_table_of_formats_has_their_sizes():
+    rows = re.findall(r'^\| `"(\w+)"` \| ([\d.]+) \|', text_of("README.md"), re.MULTILINE)
+    assert [(name, float(size)) for name, size in rows] == [(x, bytes_per_token(x, 64, 64) / 128) for x in FORMATS]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_that_are_named_exist(document):
+    # Blocks add files of their own; what is generated or planned is not named with a folder.
+    prose = re.sub(r"^```.*?^```$", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
+    named = re.findall(r"`((?:\w+/)+\w+\.(?:py|txt|md))`", prose)
+    missing = [name for name in named if not ((ROOT / name).is_file() or (ROOT / "fastcore" / name).is_file())]
+    assert named
+    assert not missing
 
 
 def test_contributing_example_passes_its_own_tests(example):
