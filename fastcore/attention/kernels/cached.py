@@ -23,8 +23,7 @@ from fastcore.attention.kernels.decode import (
 from fastcore.attention.kernels.emit_rows import LANES, WIDEST
 from fastcore.attention.kernels.forward import count_tiles
 from fastcore.attention.kernels.many_rows import ATTEND_MANY, many_rows_elements
-from fastcore.attention.kernels.masking import BLOCK_KEYS
-from fastcore.attention.kernels.stored_rows import TABLE_ROWS, padded, span_of
+from fastcore.attention.kernels.stored_rows import MOST_KEYS, TABLE_ROWS, padded, span_of
 
 # Shares of a long sequence, and keys that a share has at least: below, its overhead would show.
 SHARES = 16
@@ -53,7 +52,7 @@ def plan_few(record, layout, columns, value_columns):
     rows = record[R.NEW] * (layout[R.HEADS] // layout[R.GROUPS])
     keys = span_of(record, layout, record[R.LENGTH] - record[R.NEW]).keys
     share = max(SMALLEST_SHARE, (keys + SHARES - 1) // SHARES)
-    record[R.SHARE_KEYS] = (share + BLOCK_KEYS - 1) // BLOCK_KEYS * BLOCK_KEYS
+    record[R.SHARE_KEYS] = (share + MOST_KEYS - 1) // MOST_KEYS * MOST_KEYS
     shares = count_shares(keys, record[R.SHARE_KEYS])
     scratch = decode_scratch_elements(rows, columns, value_columns)
     groups = layout[R.GROUPS]

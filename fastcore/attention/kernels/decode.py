@@ -23,22 +23,24 @@ from fastcore.attention.kernels.few_rows import (
 )
 from fastcore.attention.kernels.fixed_point import plane_stride, split_block, split_tile
 from fastcore.attention.kernels.fixed_products import FIXED_COLUMNS, FIXED_POINT, PLANE
-from fastcore.attention.kernels.masking import BLOCK_KEYS, cap_scores
+from fastcore.attention.kernels.masking import cap_scores
 from fastcore.attention.kernels.panels import copy_panel, fill_panel
 from fastcore.attention.kernels.records import Ahead, DecodeScratch, FixedQueries, QueryRows
 from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32
 from fastcore.attention.kernels.storage_formats import INT8
 from fastcore.attention.kernels.stored_rows import (
+    MOST_KEYS,
     TABLE_ROWS,
     fill_table,
     hide_keys,
     is_bounded,
     keys_of,
+    keys_of_block,
     span_of,
     values_of,
 )
 
-PANEL = BLOCK_KEYS * WIDEST
+PANEL = MOST_KEYS * WIDEST
 FLOAT_BYTES = 4
 
 
@@ -183,15 +185,16 @@ def attend_share(begin, end, rows, table, keys, values, span, record, layout, so
     """
     if begin >= end:
         return
-    fill_table(table, begin, min(BLOCK_KEYS, end - begin), span, record, layout)
+    block = keys_of_block(layout[R.FORMAT])
+    fill_table(table, begin, min(block, end - begin), span, record, layout)
     odd = 0
-    for first in range(begin, end, BLOCK_KEYS):
-        count = min(BLOCK_KEYS, end - first)
+    for first in range(begin, end, block):
+        count = min(block, end - first)
         current = simd.advance(table, odd * TABLE_ROWS)
         odd = 1 - odd
         following = simd.advance(table, odd * TABLE_ROWS)
-        if first + BLOCK_KEYS < end:
-            fill_table(following, first + BLOCK_KEYS, min(BLOCK_KEYS, end - first - BLOCK_KEYS), span, record, layout)
+        if first + block < end:
+            fill_table(following, first + block, min(block, end - first - block), span, record, layout)
         else:
             following = current
         row = 0

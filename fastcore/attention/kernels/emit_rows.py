@@ -31,7 +31,7 @@ I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType(
 F32_VECTOR = vector_type(Vector(types.float32, LANES))
 
 LINE = 64
-# Float32 rows that are asked for again ahead of those that are read; narrower ones twice as many.
+# Float32 rows that are asked for again ahead of those that are read; narrower ones four times as many.
 NEAR_ROWS = 8
 
 
@@ -128,7 +128,7 @@ class StoredRows:
         """
         builder = self.builder
         offset = builder.mul(unit, I64(self.unit_bytes))
-        distance = NEAR_ROWS if self.dtype == types.float32 else 2 * NEAR_ROWS
+        distance = NEAR_ROWS if self.dtype == types.float32 else 4 * NEAR_ROWS
         self._prefetch(ahead, index, offset)
         self._prefetch((self.base, self.row_bytes, self.table), builder.add(index, I64(distance)), offset)
 
@@ -152,27 +152,24 @@ class StoredRows:
 
 
 def sum_each(builder, vectors):
-    """The vector whose lane i is the sum of the lanes of ``vectors[i]``: LANES - 1 additions, 2 shuffles each."""
-    add = builder.fadd if vectors[0].type == F32_VECTOR else builder.add
+    """The vector whose lane i is the sum of the lanes of ``vectors[i]``, as many as lanes: 2 shuffles an addition."""
+    lanes = vectors[0].type.count
+    add = builder.fadd if vectors[0].type.element == F32 else builder.add
 
     def combine(pair, first, second):
         left, right = pair
         return add(shuffle(builder, left, right, first), shuffle(builder, left, right, second))
 
-    lanes = range(LANES)
     level = vectors
     # Two rounds within blocks of 4 lanes (unpack instructions), then blocks are halved (128-bit shuffles).
-    for pattern in ((0, LANES, 1, LANES + 1), (0, 1, LANES, LANES + 1)):
-        pairs = [(level[i], level[i + 1]) for i in range(0, len(level), 2)]
-        first = [pattern[lane % 4] + lane // 4 * 4 for lane in lanes]
+    for pattern in ((0, lanes, 1, lanes + 1), (0, 1, lanes, lanes + 1)):
+        pairs = list(zip(level[::2], level[1::2]))
+        first = [pattern[lane % 4] + lane // 4 * 4 for lane in range(lanes)]
         second = [place + 2 for place in first]
         level = [combine(pair, first, second) for pair in pairs]
     while len(level) > 1:
-        blocks = LANES // 4
-        whole = [[block * 4 + i for i in range(4)] for block in range(2 * blocks)]
-        pairs = [(level[i], level[i + 1]) for i in range(0, len(level), 2)]
-        even = [lane for block in range(0, 2 * blocks, 2) for lane in whole[block]]
-        odd = [lane for block in range(1, 2 * blocks, 2) for lane in whole[block]]
+        pairs = list(zip(level[::2], level[1::2]))
+        even, odd = ([4 * block + i for block in range(side, lanes // 2, 2) for i in range(4)] for side in (0, 1))
         level = [combine(pair, even, odd) for pair in pairs]
     return level[0]
 

@@ -12,7 +12,6 @@ from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
 from fastcore.attention.kernels.emit_rows import LANES, WIDEST
 from fastcore.attention.kernels.fixed_products import BYTES, split_weights
-from fastcore.attention.kernels.masking import BLOCK_KEYS
 from fastcore.attention.kernels.peaks import peaks_of
 
 LARGEST = 32767.0
@@ -77,9 +76,9 @@ def split_tile(tile, queries):
 
 
 @kernel
-def split_planes(planes, panel, inverse, queries):
+def split_planes(planes, panel, inverse, keys, queries):
     """`split_weights` of a block of keys."""
-    for key in range(0, BLOCK_KEYS, LANES):
+    for key in range(0, keys, LANES):
         if queries == 1:
             split_weights(planes, panel, inverse, key, 1)
         elif queries == 2:
@@ -97,10 +96,11 @@ def split_block(panel, count, queries, planes, factors, scratch):
     A weight that is NaN or inf makes the factor NaN. Keys from ``count`` on get weight 0.
     """
     lanes = lanes_of(panel)
-    for i in range(count * queries, BLOCK_KEYS * queries):
+    keys = (count + LANES - 1) // LANES * LANES
+    for i in range(count * queries, keys * queries):
         simd.store_scalar(simd.advance(panel, i), 0.0)
     highest, total = filled(panel, 0.0), filled(panel, 0.0)
-    for i in range(0, BLOCK_KEYS * queries, lanes):
+    for i in range(0, keys * queries, lanes):
         weight = simd.load(simd.advance(panel, i), lanes)
         highest = simd.maximum(weight, highest)
         total = total + weight
@@ -111,4 +111,4 @@ def split_block(panel, count, queries, planes, factors, scratch):
     inverse = simd.select((highest > SMALLEST) & (tainted == 0), WEIGHT_STEPS / highest, filled(panel, 0.0))
     simd.store(factors, highest * (1.0 / WEIGHT_STEPS) + tainted)
     simd.store(scratch, inverse)
-    split_planes(planes, panel, scratch, queries)
+    split_planes(planes, panel, scratch, keys, queries)

@@ -32,8 +32,9 @@ from fastcore.attention.kernels.emit_rows import (
 FIXED_POINT = host.HAS_VNNI and not config.DISABLE_JIT
 FIXED_COLUMNS = 512
 BYTES = 4 * LANES
-# Keys of a block, whose weights are split together, and keys whose bytes one instruction sums.
-PLANE = 64
+# Keys of a block at most, whose weights are split together: 256 * 65535 * 127 still fits 32 bits. Keys whose bytes one
+# instruction sums.
+PLANE = 256
 QUAD = 4
 
 _BYTES, _SUMS = ir.VectorType(I8, BYTES), ir.VectorType(I32, LANES)

@@ -6,12 +6,15 @@ from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore.attention.kernels import records as R
 from fastcore.attention.kernels.emit_rows import LANES, NEAR_ROWS
-from fastcore.attention.kernels.masking import BLOCK_KEYS
 from fastcore.attention.kernels.records import Side, Span
-from fastcore.attention.kernels.storage_formats import GROUP, INT4, VECTOR
+from fastcore.attention.kernels.storage_formats import BF16, F16, F32, GROUP, INT4, VECTOR
+
+# Keys of a block of bytes; of wider elements fewer, as many bytes. While a block is computed with the next one is
+# fetched: 64 rows of bytes were too few to keep the memory busy.
+MOST_KEYS = 256
 
 # Rows of a block, of the vector that the products may go on to, and of those that are fetched meanwhile.
-TABLE_ROWS = BLOCK_KEYS + LANES + 2 * NEAR_ROWS
+TABLE_ROWS = MOST_KEYS + LANES + 4 * NEAR_ROWS
 
 
 @kernel
@@ -19,6 +22,14 @@ def padded(size, storage_format):
     """Elements of a stored row."""
     multiple = GROUP if storage_format == INT4 else VECTOR
     return (size + multiple - 1) // multiple * multiple
+
+
+@kernel
+def keys_of_block(storage_format):
+    """Keys of a block."""
+    if storage_format == F32:
+        return MOST_KEYS // 4
+    return MOST_KEYS // 2 if storage_format in (F16, BF16) else MOST_KEYS
 
 
 @kernel
