@@ -5,6 +5,7 @@ New tokens come ragged: as a list of arrays, one a sequence, or as one packed ar
 
 import math
 from collections.abc import Sequence
+from operator import gt
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -64,6 +65,8 @@ def _short(size: int) -> str:
 
 def sequence_ids(x: Any) -> Sequence[int]:
     """Python ints from a list, tuple, range or one-dimensional array of integers."""
+    if type(x) is list and set(map(type, x)) == {int}:
+        return x
     if isinstance(x, np.ndarray) and x.ndim == 1 and (x.dtype.kind in "iu" or not x.size):
         x = x.tolist()
     if not isinstance(x, list | tuple | range):
@@ -97,6 +100,8 @@ def shorter_length(length: Any, now: int, sequence: int) -> int:
 
 def queried_tokens(ids: Sequence[int], counts: Sequence[int], lengths: Sequence[int]) -> None:
     """The newest `counts` tokens, whose queries came, are in the cache."""
+    if not any(map(gt, counts, lengths)):
+        return
     for s, count, length in zip(ids, counts, lengths, strict=True):
         if count > length:
             raise ValueError(

@@ -10,7 +10,7 @@ from fastcore.attention.kernels.cached import NO_NUMBERS, attend_cached
 from fastcore.kvcache.formats import FORMAT
 from fastcore.kvcache.storage import Storage
 
-__all__ = ["Reader"]
+__all__ = ["NO_NUMBERS", "Reader"]
 
 
 class Reader:
@@ -20,9 +20,18 @@ class Reader:
     ----------
     window, sinks, ring_rows : where there is a window, keys at positions j < sinks or j > position - window take part,
         and slots are those of a ring
+    tables : addresses of the pages of the sequences, where each call attends the same ones
     """
 
-    def __init__(self, storage: Storage, window: int | None = None, sinks: int = 0, ring_rows: int = 0) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        window: int | None = None,
+        sinks: int = 0,
+        ring_rows: int = 0,
+        *,
+        tables: np.ndarray | Sequence[int] = (),
+    ) -> None:
         layout = np.zeros(R.LAYOUT, np.int64)
         arrays = storage.keys, storage.values, storage.key_scales, storage.value_scales
         layout[R.STORED : R.STORED + 4] = [0 if x is None else x.ctypes.data for x in arrays]
@@ -39,11 +48,12 @@ class Reader:
         layout[R.WINDOW] = NO_BOUND if window is None else window
         layout[R.SINKS], layout[R.RING] = sinks, ring_rows
         self._layout = layout
-        self._records = np.zeros((0, R.RECORD), np.int64)
+        self._records = np.zeros((len(tables), R.RECORD), np.int64)
+        self._records[:, R.TABLE] = tables
 
     def attend(
         self,
-        tables: np.ndarray | Sequence[int],
+        tables: np.ndarray | Sequence[int] | None,
         lengths: np.ndarray,
         query: np.ndarray,
         out: np.ndarray,
@@ -58,14 +68,15 @@ class Reader:
 
         Parameters
         ----------
-        tables : (n,) addresses of the sequences' pages, int64 each
+        tables : (n,) addresses of the sequences' pages, int64 each; None for those of the constructor
         softcap : 0 for none
         is_causal : whether a query sees keys up to its position only, else all of its sequence
         lengths, query, out, firsts, counts, apart : as in `attend_cached`
         """
-        if len(tables) != len(self._records):
-            self._records = np.zeros((len(tables), R.RECORD), np.int64)
-        self._records[:, R.TABLE] = tables
+        if tables is not None:
+            if len(tables) != len(self._records):
+                self._records = np.zeros((len(tables), R.RECORD), np.int64)
+            self._records[:, R.TABLE] = tables
         self._layout[R.CAUSAL] = is_causal
         attend_cached(
             self._records, self._layout, query, out, lengths, scale=scale, softcap=softcap, firsts=firsts,

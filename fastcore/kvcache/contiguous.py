@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate, validate_cache, validate_pages
-from fastcore.kvcache.call import attend_call
+from fastcore.kvcache.call import attend_call, plain_call, plain_tokens
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
 from fastcore.kvcache.persistence import reading, write_archive
 from fastcore.kvcache.ring import Ring
@@ -170,6 +170,10 @@ class KVCache(Sequences):
         ValueError : shapes or lengths do not fit the cache
         TypeError : not float arrays, lengths that are not integers
         """
+        if lengths is None and plain_tokens(key, value):
+            with self._lock, self._alone():
+                if self._extend_plain(key, value, None):
+                    return
         key, value = validate_cache.keys_and_values(key, value, self._sizes)
         counts = validate_cache.token_counts(lengths, self.batch, key.shape[2])
         with self._lock, self._alone():
@@ -207,7 +211,12 @@ class KVCache(Sequences):
         ValueError : shapes or lengths do not fit; fewer than n tokens are in the cache; the ring dropped what they see
         TypeError : not float arrays, lengths that are not integers
         """
-        call = attend_call(query, scale, softcap, is_causal, out, self._sizes)
+        sizes, options = self._sizes, (scale, softcap, is_causal, self._default_scale)
+        if lengths is None and (plain := plain_call(query, options, out, sizes)):
+            with self._lock, self._alone():
+                if self._attend_plain(plain):
+                    return plain.result
+        call = attend_call(query, options, out, sizes)
         counts = validate_cache.token_counts(lengths, self.batch, call.query.shape[2])
         with self._lock, self._alone():
             new = np.full(self.batch, call.query.shape[2]) if counts is None else counts
@@ -249,8 +258,17 @@ class KVCache(Sequences):
         ------
         CacheFullError, ValueError, TypeError : as in `append` and `attend`; nothing is appended
         """
-        key, value = validate_cache.keys_and_values(key, value, self._sizes)
-        call = attend_call(query, scale, softcap, is_causal, out, self._sizes, (key, value))
+        sizes, options = self._sizes, (scale, softcap, is_causal, self._default_scale)
+        if (
+            lengths is None
+            and plain_tokens(key, value)
+            and (plain := plain_call(query, options, out, sizes, (key, value)))
+        ):
+            with self._lock, self._alone():
+                if self._extend_plain(key, value, plain):
+                    return plain.result
+        key, value = validate_cache.keys_and_values(key, value, sizes)
+        call = attend_call(query, options, out, sizes, (key, value))
         validate_cache.tokens_of_step(call.query, key)
         counts = validate_cache.token_counts(lengths, self.batch, key.shape[2])
         with self._lock, self._alone():
@@ -272,6 +290,8 @@ class KVCache(Sequences):
         TypeError : not integers
         """
         with self._lock, self._alone():
+            if type(lengths) is int and self._truncate_plain(lengths):
+                return
             shorter, kept_from = validate_cache.shorter_lengths(lengths, self._lengths), self._kept_from
             if self._ring is not None:
                 kept_from = np.where(shorter <= self._ring.sinks, self._ring.sinks, kept_from)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate, validate_cache, validate_pages
+from fastcore.kvcache.call import attend_options
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
 from fastcore.kvcache.growth import new_entry, pages_of
 from fastcore.kvcache.paged_state import PagedState
@@ -250,7 +251,7 @@ class PagedKVCache(PagedState):
         ValueError : unknown or freed sequences; shapes or starts do not fit; fewer than T_i tokens are in the cache
         TypeError : not float arrays, ids or starts that are not integers
         """
-        options = self._options(scale, softcap, is_causal)
+        options = attend_options(scale, softcap, is_causal, self._default_scale)
         ids = validate_pages.sequence_ids(sequences)
         call = asked_queries(queries, starts, len(ids), self._sizes, out)
         with self._lock:
@@ -290,12 +291,13 @@ class PagedKVCache(PagedState):
         ------
         CacheFullError, ValueError, TypeError : as in `append` and `attend`; nothing is appended
         """
-        options = self._options(scale, softcap, is_causal)
+        options = attend_options(scale, softcap, is_causal, self._default_scale)
         ids = validate_pages.sequence_ids(sequences)
         validate_pages.distinct_sequences(ids)
         tokens = new_tokens(keys, values, starts, len(ids), self._sizes)
         call = asked_queries(queries, starts, len(ids), self._sizes, out)
-        validate_pages.step_tokens(ids, call.counts, tokens.counts)
+        if call.counts != tokens.counts:
+            validate_pages.step_tokens(ids, call.counts, tokens.counts)
         with self._lock:
             self._settle()
             with self._busy:

@@ -2,20 +2,21 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
+from operator import sub
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcore._core import validate, validate_pages
-from fastcore.kvcache.attend import Reader
+from fastcore.kvcache.attend import NO_NUMBERS, Reader
 from fastcore.kvcache.errors import require_pages
 from fastcore.kvcache.growth import Entry, extended_table, pages_of, plan_growth
 from fastcore.kvcache.pages import PagePool
 from fastcore.kvcache.ragged import NewTokens, Queries
 from fastcore.kvcache.rotary import Rotary
-from fastcore.kvcache.storage import COUNT, FIRST, START, TABLE, Storage, new_records
+from fastcore.kvcache.storage import FIRST, TABLE, Storage, new_records
 from fastcore.kvcache.transfer import WITHIN, Unfinished
 
 # Caches are locked in the order they were made, so that two transfers in opposite directions never wait for each other.
@@ -35,14 +36,6 @@ class PagedStats(NamedTuple):
     nbytes: int
 
 
-class Options(NamedTuple):
-    """Options of attend, checked."""
-
-    scale: float
-    softcap: float
-    is_causal: bool
-
-
 class PagedState:
     """What a paged cache holds, what can be read of it, and how it changes; `PagedKVCache` has the calls.
 
@@ -56,6 +49,7 @@ class PagedState:
     ) -> None:
         self._sizes, self._storage, self._pool, self._rotary = sizes, storage, pool, rotary
         self._reader = Reader(storage)
+        self._default_scale = 1.0 / math.sqrt(sizes.head_dim)
         self._sequences: dict[int, Entry] = {}
         self._issued = 0
         self._rank = next(_RANKS)
@@ -182,13 +176,6 @@ class PagedState:
             unknown = error.args[0]
         validate_pages.unknown_sequence(unknown, self._issued)
 
-    def _options(self, scale: Any, softcap: Any, is_causal: Any) -> Options:
-        return Options(
-            1.0 / math.sqrt(self.head_dim) if scale is None else validate.finite_float(scale, "scale"),
-            0.0 if softcap is None else validate.positive_float(softcap, "softcap"),
-            validate.flag(is_causal, "is_causal"),
-        )
-
     def _written(self, ids: Sequence[int], entries: Sequence[Entry], tokens: NewTokens) -> dict[int, Entry]:
         """Take pages and write new tokens where no sequence can see them; what the sequences are to become."""
         size, pool, storage = self.page_size, self._pool, self._storage
@@ -214,31 +201,31 @@ class PagedState:
                 addresses[i] = tables[i].ctypes.data
         if any(tokens.counts):
             records = new_records(len(ids))
-            records[:, TABLE], records[:, START] = addresses, lengths
-            records[:, COUNT], records[:, FIRST] = tokens.counts, tokens.firsts
+            records[:, TABLE : FIRST + 1] = list(zip(addresses, lengths, tokens.counts, tokens.firsts, strict=True))
             storage.write_arrays(records, self._rotated_keys(tokens, lengths), tokens.values)
         return dict(zip(ids, zip(tables, ends, addresses, strict=True), strict=True))
 
-    def _attend(self, entries: Sequence[Entry], call: Queries, options: Options) -> None:
+    def _attend(self, entries: Sequence[Entry], call: Queries, options: tuple[float, float, bool]) -> None:
         """Fill in the results of a call."""
-        ends = [length for _, length, _ in entries]
-        rows, counts = call.rows, np.array(call.counts, np.int64)
-        if not counts.any():
+        if not any(call.counts):
             return
+        _, ends, addresses = zip(*entries, strict=True)
+        rows, firsts, counts = call.rows, NO_NUMBERS, NO_NUMBERS
         if self._rotary is not None:
-            positions = _positions([end - new for end, new in zip(ends, call.counts)], call.counts)
-            rows = self._rotary.rotate(rows, positions)
-        addresses = [address for _, _, address in entries]
-        lengths, firsts = (np.array(numbers, np.int64) for numbers in (ends, call.firsts))
-        self._reader.attend(addresses, lengths, rows, call.target, *options, firsts, counts, call.apart)
+            rows = self._rotary.rotate(rows, _positions(map(sub, ends, call.counts), call.counts, len(rows)))
+        if call.firsts is not None:
+            firsts, counts = (np.array(numbers, np.int64) for numbers in (call.firsts, call.counts))
+        self._reader.attend(
+            addresses, np.array(ends, np.int64), rows, call.target, *options, firsts, counts, call.apart
+        )
 
     def _rotated_keys(self, tokens: NewTokens, lengths: Sequence[int]) -> np.ndarray:
         if self._rotary is None:
             return tokens.keys
-        return self._rotary.rotate(tokens.keys, _positions(lengths, tokens.counts))
+        return self._rotary.rotate(tokens.keys, _positions(lengths, tokens.counts, len(tokens.keys)))
 
 
-def _positions(firsts: Sequence[int], counts: Sequence[int]) -> np.ndarray:
-    """Of sequences one after another, each with `counts` positions from `firsts` on."""
+def _positions(starts: Iterable[int], counts: Sequence[int], rows: int) -> np.ndarray:
+    """Of sequences one after another, each with `counts` positions from `starts` on, as (rows, positions)."""
     before = np.cumsum([0, *counts])
-    return np.arange(before[-1]) + np.repeat(np.subtract(firsts, before[:-1]), counts)
+    return (np.arange(before[-1]) + np.repeat(np.subtract(list(starts), before[:-1]), counts)).reshape(rows, -1)

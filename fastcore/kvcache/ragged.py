@@ -1,7 +1,8 @@
 """New tokens of many sequences in the two forms callers have them: lists of arrays, and packed with cumulative starts.
 
-The work for each sequence is what decoding many of them waits for, so lists take a short way: NumPy joins them in one
-call and in doing so finds what does not fit together. What it refuses goes the thorough way, which has the messages.
+The work for each sequence is what decoding many of them waits for, so lists take short ways: float32 arrays of one
+shape become a batch; others NumPy joins in one call, and in doing so finds what does not fit together. What it refuses
+goes the thorough way, which has the messages.
 """
 
 from collections.abc import Sequence
@@ -15,15 +16,16 @@ from fastcore._core.validate_cache import as_float32
 from fastcore._core.validate_pages import PagedSizes
 
 _FLOAT32 = np.dtype(np.float32)
+_ndarray = np.ndarray
 
 
 class NewTokens(NamedTuple):
-    """Keys (1, G, total, D) and values (1, G, total, Dv) in float32, the sequences one after another."""
+    """Keys and values in float32, the sequences one after another, or a batch of them."""
 
-    keys: np.ndarray
-    values: np.ndarray
+    keys: np.ndarray  # (1, G, total, D), or (n, G, T, D)
+    values: np.ndarray  # (1, G, total, Dv), or (n, G, T, Dv)
     counts: list[int]  # tokens of each sequence
-    firsts: list[int]  # where each begins
+    firsts: list[int]  # where each begins; in a batch 0
 
 
 def new_tokens(keys: Any, values: Any, starts: Any, count: int, sizes: PagedSizes) -> NewTokens:
@@ -36,6 +38,10 @@ def new_tokens(keys: Any, values: Any, starts: Any, count: int, sizes: PagedSize
         firsts = validate_pages.packed_starts(starts, count, packed_keys.shape[0], "keys")
         counts = [end - first for first, end in pairwise(firsts)]
         return NewTokens(_heads_first(packed_keys)[None], _heads_first(packed_values)[None], counts, firsts[:-1])
+    shape, value_shape = _common_shape(keys, count), _common_shape(values, count)
+    tokens = shape[1] if len(shape) == 3 else 0
+    if tokens and shape == (heads, tokens, sizes.head_dim) and value_shape == (heads, tokens, sizes.value_dim):
+        return NewTokens(_batch(keys, shape), _batch(values, value_shape), [tokens] * count, [0] * count)
     keys = validate_pages.arrays_of_sequences(keys, count, "keys")
     values = validate_pages.arrays_of_sequences(values, count, "values")
     joined_keys, counts = _join(keys, heads, sizes.head_dim, "keys", _KEY_NAMES)
@@ -46,6 +52,23 @@ def new_tokens(keys: Any, values: Any, starts: Any, count: int, sizes: PagedSize
 
 
 _KEY_NAMES, _VALUE_NAMES = ("num_kv_heads", "head_dim"), ("num_kv_heads", "value_dim")
+
+
+def _common_shape(arrays: Any, count: int) -> tuple[int, ...]:
+    """The shape of `count` float32 arrays in a list if they all have the same, else ()."""
+    if type(arrays) is not list or len(arrays) != count or not count or type(arrays[0]) is not _ndarray:
+        return ()
+    shape = arrays[0].shape
+    for x in arrays:
+        if type(x) is not _ndarray or x.dtype is not _FLOAT32 or x.shape != shape:
+            return ()
+    return shape
+
+
+def _batch(arrays: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Arrays of one shape, (heads, T, size) or (heads, size), as (n, heads, T, size); a single one where it lies."""
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return validate.readable_in_place(joined.reshape(len(arrays), shape[0], shape[1] if len(shape) == 3 else 1, -1))
 
 
 def _heads_first(packed: np.ndarray) -> np.ndarray:
@@ -75,11 +98,11 @@ def _join(
 class Queries(NamedTuple):
     """Queries that were asked, checked and joined: what the kernel reads and writes, and what the caller gets."""
 
-    rows: np.ndarray  # (1, H, total, D) float32, the sequences one after another
-    target: np.ndarray  # (1, H, total, Dv), or, if apart, (1, 1, 1, total * H * Dv): (H, T_i, Dv) of each
+    rows: np.ndarray  # (1, H, total, D) float32, the sequences one after another, or a batch (n, H, T, D)
+    target: np.ndarray  # like rows, or, if apart, (1, 1, 1, total * H * Dv): (H, T_i, Dv) of each
     apart: bool
     counts: list[int]  # T_i
-    firsts: list[int]  # where each begins
+    firsts: list[int] | None  # where each begins; None in a batch
     results: Any  # list of arrays or a packed one
     parts: Any  # what is to be written into the results, in the same form; the results themselves if in place
 
@@ -87,7 +110,7 @@ class Queries(NamedTuple):
         """The results, in the caller's dtype and place."""
         if self.parts is not self.results:
             with np.errstate(over="ignore"):  # float16 ends at 65504
-                if not self.apart:
+                if isinstance(self.results, np.ndarray):
                     self.results[...] = self.parts
                 else:
                     for result, part in zip(self.results, self.parts, strict=True):
@@ -99,6 +122,9 @@ def asked_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, out:
     """Queries for `count` sequences and where their results go."""
     if starts is not None:
         return _packed_queries(queries, starts, count, sizes, out)
+    shape = _common_shape(queries, count)
+    if 1 < len(shape) < 4 and shape[-1] == sizes.head_dim and not shape[0] % sizes.num_kv_heads and 0 not in shape:
+        return _batch_queries(_batch(queries, shape), queries, sizes.value_dim, out)
     arrays = validate_pages.arrays_of_sequences(queries, count, "queries")
     arrays = [
         x if type(x) is np.ndarray and x.dtype is _FLOAT32 else validate_pages.query_array(x, sizes.head_dim, i)
@@ -120,6 +146,15 @@ def asked_queries(queries: Any, starts: Any, count: int, sizes: PagedSizes, out:
         _joined_queries(arrays, heads, sizes.head_dim)[None], target.reshape(1, 1, 1, -1), True, counts, firsts[:-1],
         results, parts,
     )  # fmt: skip
+
+
+def _batch_queries(batch: np.ndarray, arrays: list[np.ndarray], value_size: int, out: Any) -> Queries:
+    """Queries of one shape: a batch."""
+    count, heads, tokens, _ = batch.shape
+    target = np.empty((count, heads, tokens, value_size), _FLOAT32)
+    parts = list(target if arrays[0].ndim == 3 else target[:, :, 0])
+    results = parts if out is None else _list_results(parts, [parts[0].shape] * count, arrays, count, out)
+    return Queries(batch, target, False, [tokens] * count, None, results, parts)
 
 
 def _joined_queries(arrays: list[np.ndarray], heads: int, size: int) -> np.ndarray:

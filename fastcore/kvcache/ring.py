@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcore._core.validate_cache import MOST_TOKENS, CacheSizes
+from fastcore.kvcache.kernels import plain
+
 # A part of a call's T tokens: of sequence b those in begins[b] .. ends[b] - 1. None stands for all tokens of all.
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -72,3 +75,15 @@ class Ring(NamedTuple):
     def kept_if_undone(self, kept_from: np.ndarray, lengths: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """`kept_from` after `counts` tokens were written and the rows at risk were put back."""
         return np.maximum(kept_from, np.minimum(lengths + counts - self.rows, lengths - self.window))
+
+
+def plain_bounds(sizes: CacheSizes, ring: Ring | None) -> np.ndarray:
+    """What compiled code knows of a cache and its ring, if it has one: `fastcore.kvcache.kernels.plain`."""
+    bounds = np.zeros(8, np.int64)
+    bounds[[plain.GROUPS, plain.SIZE, plain.VALUE_SIZE]] = sizes.num_kv_heads, sizes.head_dim, sizes.value_dim
+    if ring is None:
+        bounds[[plain.LONGEST, plain.MOST_TOKENS, plain.ROWS]] = sizes.capacity
+    else:
+        bounds[[plain.LONGEST, plain.MOST_TOKENS]] = MOST_TOKENS, ring.slack
+        bounds[[plain.WINDOW, plain.SINKS, plain.ROWS]] = ring
+    return bounds

@@ -1,16 +1,18 @@
 """The sequences behind `KVCache`: how they grow, are attended and change places. Without lock and argument checks."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from fastcore._core import validate_cache
-from fastcore._core.validate_cache import CacheSizes
+from fastcore._core.validate_cache import MOST_TOKENS, CacheSizes
 from fastcore.kvcache.attend import Reader
 from fastcore.kvcache.beams import reordered_pages
 from fastcore.kvcache.call import AttendCall
 from fastcore.kvcache.errors import CacheFullError
-from fastcore.kvcache.ring import Part, Ring
+from fastcore.kvcache.kernels import plain
+from fastcore.kvcache.ring import Part, Ring, plain_bounds
 from fastcore.kvcache.rotary import Rotary
 from fastcore.kvcache.snapshot import RowSnapshot
 from fastcore.kvcache.storage import COUNT, FIRST, NO_RING, START, TABLE, Storage, new_records
@@ -30,9 +32,12 @@ class Sequences:
         self._tables = [self._slots[b : b + 1] for b in range(sizes.batch)]
         self._records = new_records(sizes.batch)  # what `write` tells the kernel of each, filled in anew by each call
         self._records[:, TABLE] = [table.ctypes.data for table in self._tables]
-        self._reader = Reader(storage) if ring is None else Reader(storage, *ring)
+        self._reader = Reader(storage, *(ring or ()), tables=self._records[:, TABLE])
         self._lengths = np.zeros(sizes.batch, np.int64)
-        self._kept_from = np.full(sizes.batch, 0 if ring is None else ring.sinks)
+        self._kept_from = np.full(sizes.batch, 0 if ring is None else ring.sinks, np.int64)
+        self._turn = NO_RING if ring is None else ring[1:]
+        self._bounds = plain_bounds(sizes, ring)
+        self._default_scale = 1.0 / math.sqrt(sizes.head_dim)
 
     def _extend(self, key: np.ndarray, value: np.ndarray, counts: np.ndarray | None, call: AttendCall | None) -> None:
         """Append, and attend if there is a call; what can be refused is refused first, the lengths are set last."""
@@ -70,6 +75,42 @@ class Sequences:
             self._lengths, self._kept_from = starts, ring.kept_if_undone(kept_from, starts, new)
             raise
 
+    def _extend_plain(self, key: np.ndarray, value: np.ndarray, call: AttendCall | None) -> bool:
+        """`_extend` by all T tokens of plain arrays, if they are in order and overwrite nothing that a window shows."""
+        starts = self._lengths
+        lengths, kept_from = starts.copy(), self._kept_from.copy()
+        if not plain.LENGTHEN.call(key, value, self._records, lengths, kept_from, self._bounds):
+            return False
+        if call is not None and not (
+            call.query.shape[2] == key.shape[2]
+            and plain.MAY_ATTEND.call(call.query, call.target, lengths, kept_from, self._bounds)
+        ):
+            return False
+        key, call = self._rotated(key, starts), self._rotated_call(call, starts)
+        self._kept_from = kept_from
+        self._storage.write_arrays(self._records, key, value, self._turn)
+        if call is not None:
+            self._reader.attend(None, lengths, call.query, call.target, *call.options)
+        self._lengths = lengths
+        return True
+
+    def _attend_plain(self, call: AttendCall) -> bool:
+        """Attend the T newest tokens of every sequence, if all is in order."""
+        lengths = self._lengths
+        if not plain.MAY_ATTEND.call(call.query, call.target, lengths, self._kept_from, self._bounds):
+            return False
+        query = call.query if self._rotary is None else self._rotated(call.query, lengths - call.query.shape[2])
+        self._reader.attend(None, lengths, query, call.target, *call.options)
+        return True
+
+    def _truncate_plain(self, length: int) -> bool:
+        """Shorten every sequence to one length, if all is in order."""
+        lengths, kept_from = self._lengths.copy(), self._kept_from.copy()
+        if not (0 <= length <= MOST_TOKENS and plain.SHORTEN.call(length, lengths, kept_from, self._bounds)):
+            return False
+        self._lengths, self._kept_from = lengths, kept_from
+        return True
+
     def _write(self, key: np.ndarray, value: np.ndarray, starts: np.ndarray, part: Part | None) -> None:
         """Store the tokens of a part; those of a call begin at positions `starts`."""
         begins, ends = (0, key.shape[2]) if part is None else part
@@ -77,20 +118,15 @@ class Sequences:
         records[:, START] = starts + begins
         records[:, COUNT] = ends - begins
         records[:, FIRST] = begins
-        self._storage.write_arrays(records, key, value, NO_RING if self._ring is None else self._ring[1:])
+        self._storage.write_arrays(records, key, value, self._turn)
 
     def _attend(self, call: AttendCall, starts: np.ndarray, part: Part | None) -> None:
         """Attend the tokens of a part, the newest in the cache; those of a call begin at positions `starts`."""
-        addresses = self._records[:, TABLE]
         if part is None:
-            lengths = starts + call.query.shape[2]
-            self._reader.attend(addresses, lengths, call.query, call.target, call.scale, call.softcap, call.is_causal)
+            self._reader.attend(None, starts + call.query.shape[2], call.query, call.target, *call.options)
             return
         begins, ends = part
-        self._reader.attend(
-            addresses, starts + ends, call.query, call.target, call.scale, call.softcap, call.is_causal, begins,
-            ends - begins,
-        )  # fmt: skip
+        self._reader.attend(None, starts + ends, call.query, call.target, *call.options, begins, ends - begins)
 
     def _rotated(self, x: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """(B, heads, T, D) rotated by the positions that begin at `starts`."""
