@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, Python looks only beside it
+
 from examples.generate import DTYPES, Language
 from examples.smollm2.caches import Cached, as_batch, attend_all
 from examples.smollm2.model import Model

@@ -1,4 +1,4 @@
-"""Imports run downwards only (DESIGN.md, "Floors"), and what has one place stays in it: judged on the syntax tree."""
+"""Imports run downwards only (CONTRIBUTING.md, "Where things live"), and what has one place stays in it: by syntax."""
 
 import ast
 import sys

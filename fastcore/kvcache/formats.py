@@ -17,6 +17,19 @@ int4     pad32(D) / 2 bytes    float16 scale, minimum a group of 32      half a 
 The bounds are held, with what float32 and denormals add, by tests/kvcache/test_quantization.py. A row of int8 (a group
 of int4) with a NaN or an inf in it reads back as NaN as a whole, as does a group whose scale or minimum is beyond
 float16's 65504.
+
+Errors, root mean square over that of what is exact, of keys and values that are normally distributed and of
+heavy-tailed ones (Student's t with 3 degrees of freedom): of an element, and of the result of attention over 1000
+tokens whose scores have a standard deviation of 1 (tests/kvcache/test_formats.py).
+
+======== ========= ========= ========= =========
+format   normal    result    heavy     result
+======== ========= ========= ========= =========
+float16  0.021 %   0.03 %    0.021 %   0.05 %
+bfloat16 0.17 %    0.25 %    0.17 %    0.7 %
+int8     0.65 %    1 %       1.4 %     4 %
+int4     8 %       11 %      10 %      20 %
+======== ========= ========= ========= =========
 """
 
 import math

@@ -1,8 +1,9 @@
 """Queries and weights in fixed point, for int8 keys and values: 16 bits, split into bytes.
 
 The largest element of a query becomes 32767, so an element is off by at most 2^-16 of the largest one, where an 8-bit
-key is off by 2^-8: the rounding adds 1/256 to the error that the format has anyway (tests/kvcache/test_formats.py). The
-largest weight of a block of keys becomes 65535, and the others are off by at most 2^-17 of it.
+key is off by 2^-8: of queries distributed as the keys the rounding adds 1/256 to the error that the format has anyway
+(tests/kvcache/test_formats.py). The largest weight of a block of keys becomes 65535, the others are off by at
+most 2^-17 of it; values that vanish beside 2^-110 count as zero.
 """
 
 import math
