@@ -65,8 +65,12 @@ def _short(size: int) -> str:
 
 def sequence_ids(x: Any) -> Sequence[int]:
     """Python ints from a list, tuple, range or one-dimensional array of integers."""
-    if type(x) is list and set(map(type, x)) == {int}:
-        return x
+    if type(x) is list:
+        for s in x:
+            if type(s) is not int:
+                break
+        else:
+            return x
     if isinstance(x, np.ndarray) and x.ndim == 1 and (x.dtype.kind in "iu" or not x.size):
         x = x.tolist()
     if not isinstance(x, list | tuple | range):

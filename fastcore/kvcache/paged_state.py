@@ -2,9 +2,8 @@
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import count
-from operator import sub
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +48,7 @@ class PagedState:
     ) -> None:
         self._sizes, self._storage, self._pool, self._rotary = sizes, storage, pool, rotary
         self._reader = Reader(storage)
+        self._records = new_records(0)  # what `write` tells the kernel of each sequence, filled in anew by each call
         self._default_scale = 1.0 / math.sqrt(sizes.head_dim)
         self._sequences: dict[int, Entry] = {}
         self._issued = 0
@@ -200,7 +200,9 @@ class PagedState:
             for i in {i for i, *_ in (*growth.copies, *growth.extensions)}:
                 addresses[i] = tables[i].ctypes.data
         if any(tokens.counts):
-            records = new_records(len(ids))
+            if len(self._records) != len(ids):
+                self._records = new_records(len(ids))
+            records = self._records
             records[:, TABLE : FIRST + 1] = list(zip(addresses, lengths, tokens.counts, tokens.firsts, strict=True))
             storage.write_arrays(records, self._rotated_keys(tokens, lengths), tokens.values)
         return dict(zip(ids, zip(tables, ends, addresses, strict=True), strict=True))
@@ -209,15 +211,15 @@ class PagedState:
         """Fill in the results of a call."""
         if not any(call.counts):
             return
-        _, ends, addresses = zip(*entries, strict=True)
         rows, firsts, counts = call.rows, NO_NUMBERS, NO_NUMBERS
         if self._rotary is not None:
-            rows = self._rotary.rotate(rows, _positions(map(sub, ends, call.counts), call.counts, len(rows)))
+            starts = [end - new for (_, end, _), new in zip(entries, call.counts, strict=True)]
+            rows = self._rotary.rotate(rows, _positions(starts, call.counts, len(rows)))
         if call.firsts is not None:
             firsts, counts = (np.array(numbers, np.int64) for numbers in (call.firsts, call.counts))
-        self._reader.attend(
-            addresses, np.array(ends, np.int64), rows, call.target, *options, firsts, counts, call.apart
-        )
+        lengths = np.array([end for _, end, _ in entries], np.int64)
+        addresses = [address for _, _, address in entries]
+        self._reader.attend(addresses, lengths, rows, call.target, *options, firsts, counts, call.apart)
 
     def _rotated_keys(self, tokens: NewTokens, lengths: Sequence[int]) -> np.ndarray:
         if self._rotary is None:
@@ -225,7 +227,7 @@ class PagedState:
         return self._rotary.rotate(tokens.keys, _positions(lengths, tokens.counts, len(tokens.keys)))
 
 
-def _positions(starts: Iterable[int], counts: Sequence[int], rows: int) -> np.ndarray:
+def _positions(starts: Sequence[int], counts: Sequence[int], rows: int) -> np.ndarray:
     """Of sequences one after another, each with `counts` positions from `starts` on, as (rows, positions)."""
     before = np.cumsum([0, *counts])
-    return (np.arange(before[-1]) + np.repeat(np.subtract(list(starts), before[:-1]), counts)).reshape(rows, -1)
+    return (np.arange(before[-1]) + np.repeat(np.subtract(starts, before[:-1]), counts)).reshape(rows, -1)
