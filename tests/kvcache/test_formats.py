@@ -1,8 +1,11 @@
 """What each format costs in exactness: of keys and values, of scores, and of the results of attention."""
 
+import re
+
 import numpy as np
 import pytest
 
+from fastcore.kvcache import formats
 from fastcore.reference import dequantize, quantize, scaled_dot_product_attention
 from tests.attention.cached_case import Sequences
 
@@ -51,6 +54,14 @@ def test_format_errors_are_those_stated(dtype, draw, rng):
     got = scaled_dot_product_attention(query.astype(np.float64), *rows, scale=scale)
     measured = relative(rows[0] - key, key), relative(got - exact, exact)
     np.testing.assert_allclose(measured, STATED[dtype][:2] if draw == "normal" else STATED[dtype][2:], rtol=0.2)
+
+
+def test_format_errors_in_the_docstring_are_those_tested():
+    row = r"^(float16|bfloat16|int8|int4)" + r" +([\d.]+) %" * 4 + "$"
+    found = {name: numbers for name, *numbers in re.findall(row, formats.__doc__, re.M)}
+    assert list(found) == list(STATED)[1:]
+    for name, numbers in found.items():
+        np.testing.assert_allclose([float(x) / 100 for x in numbers], STATED[name])
 
 
 @pytest.mark.parametrize("draw", DRAWS)
