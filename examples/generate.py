@@ -22,6 +22,7 @@ from examples.smollm2.model import Model
 from examples.smollm2.tokenizer import TextStream, Tokenizer
 from examples.smollm2.weights import GGUF, default_path, require
 
+WARM_UP_TOKENS = 32
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "int8": "int8", "int4": "int4"}
 
 
@@ -56,9 +57,9 @@ class Language(NamedTuple):
         return tokens
 
 
-def warm_up(model: Model, dtype: str) -> None:
-    """Compile the kernels, or load them from the cache, before the clock starts: a prompt of many tokens, then one."""
-    for _ in generate(model, Cached(model, 40, dtype), [0] * 32, 3):
+def warm_up(model: Model, cache: Cached | Uncached) -> None:
+    """Compile the kernels, or load them from disk, before the clock starts: a prompt of many tokens, then single ones."""
+    for _ in generate(model, cache, [0] * WARM_UP_TOKENS, 3):
         pass
 
 
@@ -101,17 +102,21 @@ def answer_one(language: Language, options: argparse.Namespace) -> None:
     prompt = language.prompt(options.prompt, options.chat, options.max_tokens)
     capacity = len(prompt) + options.max_tokens
 
-    def run(cache: Cached | Uncached, stream: TextStream | None = None) -> Timed:
-        return timed(generate(model, cache, prompt, options.max_tokens, tokenizer.stop), stream)
+    def run(cached: bool, stream: TextStream | None = None) -> tuple[Timed, int]:
+        """Times of an answer, and the bytes of its cache."""
+        warm, cache = (
+            Cached(model, tokens, DTYPES[options.cache]) if cached else Uncached(model)
+            for tokens in (WARM_UP_TOKENS + 3, capacity)
+        )
+        warm_up(model, warm)
+        return timed(generate(model, cache, prompt, options.max_tokens, tokenizer.stop), stream), cache.nbytes
 
-    warm_up(model, DTYPES[options.cache])
-    cache = Uncached(model) if options.no_cache else Cached(model, capacity, DTYPES[options.cache])
-    result = run(cache, TextStream(tokenizer))
-    print(report(len(prompt), result, cache.nbytes), file=sys.stderr)
+    result, nbytes = run(not options.no_cache, TextStream(tokenizer))
+    print(report(len(prompt), result, nbytes), file=sys.stderr)
     if options.plot:
         from examples.smollm2.plot import plot_times
 
-        other = run(Uncached(model))
+        other, _ = run(False)
         print("without cache, " + report(len(prompt), other, 0), file=sys.stderr)
         plot_times({f"{options.cache} cache": result.seconds, "no cache": other.seconds}, options.plot)
 
@@ -123,7 +128,7 @@ def answer_batch(language: Language, options: argparse.Namespace) -> None:
     lengths = [len(prompt) + options.max_tokens for prompt in prompts]
     page_size = 32
     pages = max(1, pages_for(lengths, options.at_once, page_size))
-    warm_up(language.model, DTYPES[options.cache])
+    warm_up(language.model, Cached(language.model, WARM_UP_TOKENS + 3, DTYPES[options.cache]))
     batch = Batch(language.model, pages, page_size, DTYPES[options.cache])
     start = time.perf_counter()
     written = 0
