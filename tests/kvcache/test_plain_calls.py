@@ -84,8 +84,7 @@ OUTS = ["none", "none", "contiguous", "tokens before heads", "read-only", "every
 
 def call_of(cache, method, query, pair, kinds, out_kind, options, lengths):
     """Call append, attend or step with arrays of some kinds."""
-    x = ARRAYS[kinds[0]](query)
-    key, value = (ARRAYS[kinds[1]](each) for each in pair)
+    x, key, value = (ARRAYS[kind](each) for kind, each in zip(kinds, (query, *pair), strict=True))
     dtype = getattr(x, "dtype", np.dtype(np.float64)).newbyteorder("=")
     out = None if out_kind == "none" else out_of(out_kind, (*query.shape[:-1], 6), dtype, key)
     if method == "append":
@@ -112,13 +111,26 @@ def test_kv_cache_plain_calls_equal_thorough_ones(data, size, dtype, batch):
             pair = draw(rng, batch, 2, pick([tokens] * 4 + [1]), 6, 6)
             if tokens == 1 and pick([False, True]):
                 query = query[:, :, 0]
-            kinds = [pick([*PLAIN_ARRAYS, pick(ARRAYS)]) for _ in range(2)]
+            kinds = [pick([*PLAIN_ARRAYS, pick(ARRAYS)]) for _ in range(3)]
             rest = method, query, pair, kinds, pick(OUTS), pick(OPTIONS)
             assert_equal(call_of(short, *rest, None), call_of(thorough, *rest, pair[0].shape[2]))
         np.testing.assert_array_equal(short._lengths, thorough._lengths)
         np.testing.assert_array_equal(short._kept_from, thorough._kept_from)
     for name, array in short.arrays.items():
         np.testing.assert_array_equal(array, thorough.arrays[name])
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize("place", ["query", "key", "value"])
+def test_kv_cache_one_array_of_another_kind_is_read_alike(rng, kind, place):
+    arrays = dict(zip(["query", "key", "value"], draw(rng, 2, 2, 3, 6, 6, 6), strict=True))
+    arrays[place] = ARRAYS[kind](arrays[place])
+    short, thorough = KVCache(2, 2, 6, 6), KVCache(2, 2, 6, 6)
+    assert_equal(short.step(**arrays), thorough.step(**arrays, lengths=3))
+    short.append(arrays["key"], arrays["value"])
+    thorough.append(arrays["key"], arrays["value"], lengths=3)
+    np.testing.assert_array_equal(short.arrays["values"], thorough.arrays["values"])
+    assert_equal(short.attend(arrays["query"]), thorough.attend(arrays["query"], lengths=3))
 
 
 @pytest.mark.parametrize("size", SIZES)
