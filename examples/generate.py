@@ -58,7 +58,7 @@ class Language(NamedTuple):
 
 
 def warm_up(model: Model, cache: Cached | Uncached) -> None:
-    """Compile the kernels, or load them from disk, before the clock starts: a prompt of many tokens, then single ones."""
+    """Compile the kernels, or load them from disk, before the clock starts: many tokens at once, then single ones."""
     for _ in generate(model, cache, [0] * WARM_UP_TOKENS, 3):
         pass
 
