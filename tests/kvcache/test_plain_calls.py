@@ -175,6 +175,17 @@ def test_kv_cache_wrong_query_of_any_extent_is_named():
             cache.attend(np.broadcast_to(np.float32(0), shape))
 
 
+def test_kv_cache_read_only_out_is_refused_and_stays_as_it_was(rng):
+    cache, out = KVCache(1, 1, 4, 4), read_only(np.zeros((1, 1, 1, 4), np.float32))
+    arrays = draw(rng, 1, 1, 1, 4, 4, 4)
+    cache.append(*arrays[1:])
+    for call_it in (lambda: cache.attend(arrays[0], out=out), lambda: cache.step(*arrays, out=out)):
+        with pytest.raises(ValueError, match="out must be writable"):
+            call_it()
+    assert not out.any()
+    assert cache.lengths.tolist() == [1]
+
+
 def memory_of(x):
     return {x.__array_interface__["data"][0] + i for i in np.indices(x.shape).T.reshape(-1, 4) @ x.strides}
 
