@@ -1,41 +1,36 @@
 """Exactness of cache formats, measured on a small model."""
 
-import importlib.util
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from examples import cache_formats, generate
+from examples.smollm2.model import Model
+from tests.examples.small_model import VOCABULARY, small_tokenizer, small_weights, textbook
 
 
 @pytest.fixture
 def small(monkeypatch):
+    """A small model, which is then the one that is loaded."""
     pytest.importorskip("tokenizers")
-    spec = importlib.util.spec_from_file_location("small_model", Path(__file__).parent / "test_generate.py")
-    tests = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tests)
-    tokenizer = tests.Tokenizer(tests.VOCABULARY, [], range(len(tests.CONTROL)))
-    language = generate.Language(tests.Model(tests.small_weights()), tokenizer)
+    language = generate.Language(Model(small_weights()), small_tokenizer())
     monkeypatch.setattr(generate.Language, "load", lambda path=None: language)
-    return language.model, tests
+    return language.model
 
 
 def test_perplexity_is_that_of_the_textbook(small, rng):
-    model, tests = small
-    tokens = rng.integers(0, len(tests.VOCABULARY), 60)
-    logits = tests.textbook(tests.small_weights(), tokens.tolist())[:-1]
+    tokens = rng.integers(0, len(VOCABULARY), 60)
+    logits = textbook(small_weights(), tokens.tolist())[:-1]
     surprise = np.log(np.exp(logits).sum(1)) - logits[np.arange(59), tokens[1:]]
-    without, (float32,) = cache_formats.measure(model, tokens, ["f32"])
+    without, (float32,) = cache_formats.measure(small, tokens, ["f32"])
     assert without == pytest.approx(np.exp(surprise.mean()), rel=1e-5)
     assert float32.perplexity == pytest.approx(without, rel=1e-5)
 
 
 def test_errors_grow_as_bytes_shrink(small, rng):
-    model, tests = small
-    tokens = rng.integers(0, len(tests.VOCABULARY), 60)
-    _, results = cache_formats.measure(model, tokens, ["f32", "f16", "int8", "int4"])
+    tokens = rng.integers(0, len(VOCABULARY), 60)
+    _, results = cache_formats.measure(small, tokens, ["f32", "f16", "int8", "int4"])
     sizes, errors = [each.bytes_per_token for each in results], [each.mean_error for each in results]
     assert sizes == sorted(sizes, reverse=True)
     assert all((less < more).all() for less, more in pairwise(errors))
@@ -49,7 +44,7 @@ def test_command_line_prints_the_tables(small, tmp_path, capsys):
     file.write_text("the hen and the hat", encoding="utf-8")
     assert cache_formats.main(["--text", str(file), "--by-layer", "--formats", "f16", "int8"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"19 tokens of {file}"
+    assert lines[0] == f"15 tokens of {file}"
     assert [line.split()[0] for line in lines[2:6] if line] == ["cache", "none", "f16", "int8"]
     assert [line.split()[0] for line in lines[-2:]] == ["0", "1"]
 
