@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, Python looks only beside it
 
-from examples.generate import DTYPES, Language
+from examples.generate import DTYPES, Language, read_text
 from examples.smollm2.caches import Cached, as_batch, attend_all
 from examples.smollm2.model import Model
 from fastcore.kvcache import KVCache
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--tokens must be at least 2; got {options.tokens}")
     try:
         model, tokenizer = Language.load(options.weights)
-        tokens = np.array(tokenizer.encode(options.text.read_text(encoding="utf-8"))[: options.tokens])
+        tokens = np.array(tokenizer.encode(read_text(options.text))[: options.tokens])
     except (ModuleNotFoundError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

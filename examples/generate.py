@@ -17,7 +17,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, Python looks only beside it
 
 from examples.smollm2.caches import Batch, Cached, Uncached
-from examples.smollm2.generation import generate, generate_batch, pages_for
+from examples.smollm2.generation import Spent, generate, generate_batch, pages_for
 from examples.smollm2.model import Model
 from examples.smollm2.tokenizer import TextStream, Tokenizer
 from examples.smollm2.weights import GGUF, default_path, require
@@ -39,7 +39,7 @@ class Language(NamedTuple):
         Raises
         ------
         ModuleNotFoundError : a package is missing; says which, and how to install it
-        ValueError : not a GGUF file of a Llama
+        ValueError : not a GGUF file of a SmolLM2
         """
         file = GGUF(default_path() if path is None else path)
         return cls(Model(file.weights()), Tokenizer.read(file))
@@ -70,30 +70,39 @@ class Timed(NamedTuple):
     seconds: list[float]
 
 
-def timed(tokens: Iterator[int], stream: TextStream | None = None) -> Timed:
-    """Exhaust `tokens`, print their text as they come if there is a `stream`."""
-    result = Timed([], [])
+def run(tokens: Iterator[int], result: Timed, stream: TextStream | None = None) -> None:
+    """Exhaust `tokens` into `result`, also up to an interrupt; print their text as they come if there is a `stream`."""
     before = time.perf_counter()
-    for token in tokens:
-        now = time.perf_counter()
-        result.tokens.append(token)
-        result.seconds.append(now - before)
+    try:
+        for token in tokens:
+            now = time.perf_counter()
+            result.tokens.append(token)
+            result.seconds.append(now - before)
+            if stream:
+                print(stream.add(token), end="", flush=True)
+            before = time.perf_counter()
+    finally:
         if stream:
-            print(stream.add(token), end="", flush=True)
-        before = time.perf_counter()
-    if stream:
-        print(stream.end())
-    return result
+            print(stream.end())
+
+
+def rate(name: str, tokens: int, seconds: float) -> str:
+    return f"{name}: {tokens} tokens, {tokens / seconds:.1f} tokens/s" if tokens else f"{name}: no tokens"
 
 
 def report(prompt_tokens: int, result: Timed, nbytes: int) -> str:
     if not result.tokens:
-        return f"prompt: {prompt_tokens} tokens; the answer is empty"
+        return f"prompt: {prompt_tokens} tokens; none written"
     first, *others = result.seconds
-    text = f"prefill: {prompt_tokens} tokens, {prompt_tokens / first:.1f} tokens/s"
-    if others:
-        text += f"; decode: {len(others)} tokens, {len(others) / sum(others):.1f} tokens/s"
-    return f"{text}; cache: {nbytes / 2**20:.1f} MiB"
+    parts = [rate("prefill", prompt_tokens, first), rate("decode", len(others), sum(others))]
+    return "; ".join([*parts, f"cache: {nbytes / 2**20:.1f} MiB"])
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be a text in UTF-8. Reading it: {error}") from error
 
 
 def answer_one(language: Language, options: argparse.Namespace) -> None:
@@ -102,56 +111,59 @@ def answer_one(language: Language, options: argparse.Namespace) -> None:
     prompt = language.prompt(options.prompt, options.chat, options.max_tokens)
     capacity = len(prompt) + options.max_tokens
 
-    def run(cached: bool, stream: TextStream | None = None) -> tuple[Timed, int]:
-        """Times of an answer, and the bytes of its cache."""
+    def answer(cached: bool, title: str = "", stream: TextStream | None = None) -> list[float]:
+        """The times of its tokens."""
         warm, cache = (
             Cached(model, tokens, DTYPES[options.cache]) if cached else Uncached(model)
             for tokens in (WARM_UP_TOKENS + 3, capacity)
         )
         warm_up(model, warm)
-        return timed(generate(model, cache, prompt, options.max_tokens, tokenizer.stop), stream), cache.nbytes
+        result = Timed([], [])
+        try:
+            run(generate(model, cache, prompt, options.max_tokens, tokenizer.stop), result, stream)
+        finally:
+            print(title + report(len(prompt), result, cache.nbytes), file=sys.stderr)
+        return result.seconds
 
-    result, nbytes = run(not options.no_cache, TextStream(tokenizer))
-    print(report(len(prompt), result, nbytes), file=sys.stderr)
+    seconds = answer(not options.no_cache, stream=TextStream(tokenizer))
     if options.plot:
         from examples.smollm2.plot import plot_times
 
-        other, _ = run(False)
-        print("without cache, " + report(len(prompt), other, 0), file=sys.stderr)
-        plot_times({f"{options.cache} cache": result.seconds, "no cache": other.seconds}, options.plot)
+        plot_times({f"{options.cache} cache": seconds, "no cache": answer(False, "without cache, ")}, options.plot)
 
 
 def answer_batch(language: Language, options: argparse.Namespace) -> None:
     """Print the answer to each line of a file as soon as it is complete."""
-    texts = [line for line in options.batch.read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts = [line for line in read_text(options.batch).splitlines() if line.strip()]
     prompts = [language.prompt(text, options.chat, options.max_tokens) for text in texts]
     lengths = [len(prompt) + options.max_tokens for prompt in prompts]
     page_size = 32
     pages = max(1, pages_for(lengths, options.at_once, page_size))
     warm_up(language.model, Cached(language.model, WARM_UP_TOKENS + 3, DTYPES[options.cache]))
     batch = Batch(language.model, pages, page_size, DTYPES[options.cache])
-    start = time.perf_counter()
-    written = 0
+    spent, written = Spent(), []
     answers = generate_batch(
-        language.model, batch, prompts, options.max_tokens, language.tokenizer.stop, options.at_once
+        language.model, batch, prompts, options.max_tokens, language.tokenizer.stop, options.at_once, spent=spent
     )
-    for answer in answers:
-        print(f"> {texts[answer.index]}\n{language.tokenizer.decode(answer.tokens).strip()}\n", flush=True)
-        written += len(answer.tokens)
-    seconds = time.perf_counter() - start
-    read = sum(map(len, prompts))
-    print(
-        f"{len(prompts)} prompts of {read} tokens, {written} tokens written in {seconds:.1f} s: "
-        f"{written / seconds:.1f} tokens/s; cache: {batch.nbytes / 2**20:.1f} MiB",
-        file=sys.stderr,
-    )
+    start = time.perf_counter()
+    try:
+        for answer in answers:
+            print(f"> {texts[answer.index]}\n{language.tokenizer.decode(answer.tokens).strip()}\n", flush=True)
+            written.append(len(answer.tokens))
+    finally:
+        print(
+            f"{len(written)} of {len(prompts)} prompts answered, {sum(written)} tokens in "
+            f"{time.perf_counter() - start:.1f} s; {rate('prefill', spent.read, spent.reading)}; "
+            f"{rate('decode', spent.written, spent.writing)}; cache: {batch.nbytes / 2**20:.1f} MiB",
+            file=sys.stderr,
+        )
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Text from SmolLM2-135M-Instruct on fastcore.")
     parser.add_argument("prompt", nargs="?", help="what to answer or go on with")
     parser.add_argument("--max-tokens", type=int, default=128, help="length of an answer (default: %(default)s)")
-    parser.add_argument("--cache", choices=DTYPES, default="f32", help="how keys and values are stored (default: f32)")
+    parser.add_argument("--cache", choices=DTYPES, help="how keys and values are stored (default: f32)")
     parser.add_argument("--no-cache", action="store_true", help="compute all tokens again at each step")
     parser.add_argument("--batch", type=Path, metavar="FILE", help="answer each line of a file, several at once")
     parser.add_argument("--at-once", type=int, default=8, help="sequences in the batch (default: %(default)s)")
@@ -163,8 +175,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if (options.prompt is None) == (options.batch is None):
         parser.error("give one of a prompt and --batch FILE")
-    if options.no_cache and (options.batch or options.plot):
-        parser.error("--no-cache goes with neither --batch nor --plot, which makes both runs itself")
+    if options.no_cache and (options.cache or options.batch or options.plot):
+        parser.error("--no-cache goes with neither --cache nor --batch nor --plot, which makes both runs itself")
+    options.cache = options.cache or "f32"
     if options.batch and options.plot:
         parser.error("--plot shows one prompt; leave out --batch")
     for name in ("max_tokens", "at_once"):
@@ -174,7 +187,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """The command line; the exit status, of an interrupt the shell's 128 + 2."""
     options = parse(arguments)
     try:
         if options.plot:
@@ -187,6 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ModuleNotFoundError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

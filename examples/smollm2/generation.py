@@ -1,5 +1,6 @@
 """Greedy decoding: one sequence, or a batch that sequences join and leave."""
 
+import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,25 @@ class Running:
     sequence: int
     pending: list[int]
     generated: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Spent:
+    """Tokens and seconds of the steps of a batch: those that read prompts, in which others may write, and the rest."""
+
+    read: int = 0
+    reading: float = 0.0
+    written: int = 0
+    writing: float = 0.0
+
+    def add(self, read: int, written: int, seconds: float) -> None:
+        """Count a step."""
+        if read:
+            self.read += read
+            self.reading += seconds
+        else:
+            self.written += written
+            self.writing += seconds
 
 
 def generate(
@@ -66,19 +86,25 @@ def generate_batch(
     stop: Collection[int] = (),
     at_once: int = 8,
     chunk: int = CHUNK,
+    spent: Spent | None = None,
 ) -> Iterator[Answer]:
     """Greedy answers to all prompts, each as soon as it is complete.
 
     Up to `at_once` sequences are in the batch; where one leaves, the next prompt joins. A step reads `chunk` tokens at
     most: the newest one of each sequence that writes, and of prompts what fits, so that a long prompt holds up nobody.
+    `spent` counts the steps.
     """
+    spent = spent or Spent()
     waiting = deque(enumerate(prompts))
     running: list[Running] = []
     while waiting or running:
         while waiting and len(running) < at_once:
             index, prompt = waiting.popleft()
             running.append(Running(index, batch.allocate(), list(prompt)))
-        for each in advance(model, batch, running, chunk):
+        before, unread = time.perf_counter(), unread_tokens(running)
+        writing = advance(model, batch, running, chunk)
+        spent.add(unread - unread_tokens(running), len(writing), time.perf_counter() - before)
+        for each in writing:
             token = each.generated[-1]
             if token in stop:
                 each.generated.pop()
@@ -86,6 +112,11 @@ def generate_batch(
                 batch.free(each.sequence)
                 running.remove(each)
                 yield Answer(each.index, each.generated)
+
+
+def unread_tokens(running: Sequence[Running]) -> int:
+    """Tokens of prompts that the model has not read yet."""
+    return sum(len(each.pending) for each in running if not each.generated)
 
 
 def advance(model: Model, batch: Batch, running: Sequence[Running], chunk: int) -> list[Running]:

@@ -1,4 +1,4 @@
-"""The weights of SmolLM2, or of another small Llama with tied embeddings, out of a GGUF file."""
+"""The weights of SmolLM2 out of a GGUF file."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,7 +79,7 @@ class GGUF:
     Raises
     ------
     ModuleNotFoundError : the reader is not installed
-    ValueError : not a GGUF file, or of an architecture other than Llama
+    ValueError : not a GGUF file, of an architecture other than Llama, or with another tokenizer than SmolLM2's
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,6 +95,10 @@ class GGUF:
         architecture = self["general.architecture"]
         if architecture != "llama" or "output.weight" in self._tensors:
             raise ValueError(f"{path} must hold a Llama with tied embeddings, as SmolLM2 is. Got {architecture}.")
+        # How a text is cut before its bytes are paired; another model would read and write nonsense without a word.
+        splitting = self["tokenizer.ggml.pre"]
+        if splitting != "smollm":
+            raise ValueError(f"{path} must have SmolLM2's tokenizer, which GGUF calls smollm. Got {splitting}.")
 
     def __getitem__(self, field: str) -> Any:
         return self._find(self._reader.fields, field).contents()

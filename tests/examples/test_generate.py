@@ -10,7 +10,7 @@ import pytest
 from examples import generate as example
 from examples.smollm2 import weights as reader
 from examples.smollm2.caches import Batch, Cached, Uncached
-from examples.smollm2.generation import generate, generate_batch, pages_for, share_out
+from examples.smollm2.generation import Spent, generate, generate_batch, pages_for, share_out
 from examples.smollm2.model import Model
 from examples.smollm2.tokenizer import TextStream
 from fastcore.kvcache import CacheFullError
@@ -82,6 +82,17 @@ def test_generate_batch_equals_one_by_one(small, at_once, chunk):
     answers = list(generate_batch(small, batch, PROMPTS, 12, stop, at_once, chunk))
     assert sorted(answers) == list(enumerate(want))
     assert batch.used_pages == 0
+
+
+def test_generate_batch_counts_steps_that_read_prompts_apart(small):
+    spent = Spent()
+    batch = Batch(small, pages_for([10, 6], 2, 4), page_size=4)
+    answers = generate_batch(small, batch, [[5] * 6, [7, 8]], 4, chunk=4, spent=spent)
+    assert len(list(answers)) == 2
+    # Three steps read 4, 3 and 1 tokens and write 4 of the 8; the others come in steps that read nothing.
+    assert (spent.read, spent.written) == (8, 4)
+    assert spent.reading > 0
+    assert spent.writing > 0
 
 
 def test_batch_that_is_full_is_unchanged(small):
@@ -167,7 +178,46 @@ def test_command_line_answers_a_file(small_language, capsys, tmp_path):
     assert example.main(["--batch", str(file), "--max-tokens", "3", "--at-once", "2", "--no-chat"]) == 0
     out, err = capsys.readouterr()
     assert [line for line in out.splitlines() if line.startswith("> ")].count("> he") == 2
-    assert err.startswith("3 prompts of 7 tokens, ")
+    assert err.startswith("3 of 3 prompts answered, 9 tokens in ")
+    assert "; prefill: 7 tokens, " in err
+    assert "; decode: " in err
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_an_interrupt_ends_with_what_was_done(small_language, capsys, tmp_path, monkeypatch, batch):
+    file = tmp_path / "prompts.txt"
+    file.write_text("he\nthe 12\n", encoding="utf-8")
+    name = "generate_batch" if batch else "generate"
+    whole = getattr(example, name)
+
+    def interrupted(model, cache, *arguments, **options):
+        answers = whole(model, cache, *arguments, **options)
+        if len(arguments) > 2:  # not the warm-up
+            yield next(answers)
+            raise KeyboardInterrupt
+        yield from answers
+
+    monkeypatch.setattr(example, name, interrupted)
+    assert example.main([*(["--batch", str(file)] if batch else ["he"]), "--max-tokens", "5", "--no-chat"]) == 130
+    out, err = capsys.readouterr()
+    assert out.endswith("\n")
+    if batch:
+        assert out.startswith("> ")
+        assert err.startswith("1 of 2 prompts answered, 5 tokens in ")
+    else:
+        assert "prefill: 1 tokens, " in err
+        assert "decode: no tokens" in err
+
+
+def test_an_interrupt_before_the_first_token_says_so(small_language, capsys, monkeypatch):
+    def interrupted(model, cache, tokens, max_tokens, *stop):
+        if stop:
+            raise KeyboardInterrupt
+        yield 0  # the warm-up
+
+    monkeypatch.setattr(example, "generate", interrupted)
+    assert example.main(["he", "--max-tokens", "5", "--no-chat"]) == 130
+    assert capsys.readouterr() == ("\n", "prompt: 1 tokens; none written\n")
 
 
 def test_command_line_draws_the_saving(small_language, capsys, tmp_path):
@@ -184,6 +234,7 @@ def test_command_line_draws_the_saving(small_language, capsys, tmp_path):
         ([], "give one of a prompt and --batch FILE"),
         (["a", "--batch", "b"], "give one of a prompt and --batch FILE"),
         (["a", "--no-cache", "--plot", "b"], "--no-cache goes with neither"),
+        (["a", "--no-cache", "--cache", "f32"], "--no-cache goes with neither --cache nor"),
         (["--batch", "a", "--plot", "b"], "--plot shows one prompt"),
         (["a", "--max-tokens", "0"], "--max-tokens must be at least 1; got 0"),
         (["a", "--at-once", "-1"], "--at-once must be at least 1; got -1"),
@@ -207,6 +258,13 @@ def test_wrong_options_are_refused(capsys, arguments, message):
 def test_prompts_that_cannot_be_answered_are_named(small_language, capsys, arguments, message):
     assert example.main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_file_of_prompts_that_is_no_text_is_named(small_language, capsys, tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(b"caf\xe9\n")
+    assert example.main(["--batch", str(file)]) == 1
+    assert f"{file} must be a text in UTF-8. Reading it: 'utf-8' codec" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ PARTS |= {"ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64), "attn_
 
 @pytest.fixture(scope="module")
 def write():
-    """A function that writes a file: its path, architecture, and (quantised arrays by name, type) that differ."""
+    """A function that writes a file: its path, architecture, types of arrays by name that differ, its tokenizer."""
     gguf = pytest.importorskip("gguf")
     pytest.importorskip("tokenizers")
 
-    def write_file(path, architecture="llama", kinds=None, leave_out=()):
+    def write_file(path, architecture="llama", kinds=None, leave_out=(), tokenizer="smollm"):
         rng = np.random.default_rng(0)
         writer = gguf.GGUFWriter(path, architecture)
         writer.add_block_count(SMALL.layers)
@@ -33,6 +33,8 @@ def write():
         writer.add_layer_norm_rms_eps(SMALL.epsilon)
         writer.add_rope_freq_base(SMALL.rope_base)
         writer.add_context_length(SMALL.context)
+        if tokenizer:
+            writer.add_tokenizer_pre(tokenizer)
         writer.add_token_list(VOCABULARY)
         writer.add_token_merges(["h e"])
         writer.add_token_types([3] * 3 + [1] * (len(VOCABULARY) - 3))
@@ -83,6 +85,8 @@ def test_weights_in_blocks_give_the_results_of_float32(write, tmp_path):
     "options, message",
     [
         ({"architecture": "gpt2"}, "must hold a Llama with tied embeddings, as SmolLM2 is. Got gpt2."),
+        ({"tokenizer": "qwen2"}, "must have SmolLM2's tokenizer, which GGUF calls smollm. Got qwen2."),
+        ({"tokenizer": None}, "must have tokenizer.ggml.pre"),
         ({"leave_out": ["blk.1.ffn_up"]}, "must have blk.1.ffn_up.weight, as GGUF files of Llama do; it has not."),
         ({"leave_out": ["token_embd"]}, "must have token_embd.weight"),
     ],
