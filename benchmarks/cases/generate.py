@@ -70,17 +70,8 @@ class Input:
         return [tokens[self.before :] for tokens in self.tokens]
 
 
-class Rewound(Cached):
-    """Caches that go back, which the example has no use for."""
-
-    def truncate(self, length: int) -> None:
-        for layer in self._layers:
-            layer.truncate(length)
-        self._length = length
-
-
 class RewoundBatch(Batch):
-    """The same of several sequences."""
+    """Sequences that go back, which the example has no use for."""
 
     def truncate(self, sequences: list[int], length: int) -> None:
         for layer in self._layers:
@@ -128,7 +119,7 @@ def float32_weights(data: Input) -> Side:
 
 
 def ours_of_one(data: Input, network: Model) -> Side:
-    caches = Rewound(network, data.task.S)
+    caches = Cached(network, data.task.S)
     if data.before:
         caches.feed(data.known[0])
     (new,) = data.new
