@@ -106,6 +106,17 @@ def test_readme_table_of_formats_has_their_sizes():
     assert [(name, float(size)) for name, size in rows] == [(x, bytes_per_token(x, 64, 64) / 128) for x in FORMATS]
 
 
+def test_contributing_lists_what_knows_of_storage_formats():
+    (table,) = re.findall(r"^\| Of a format \|.*?\n\n", text_of("CONTRIBUTING.md"), re.DOTALL | re.MULTILINE)
+    files = {file.relative_to(ROOT / "fastcore").as_posix(): file for file in (ROOT / "fastcore").rglob("*.py")}
+    # Formats as numbers, names of bodies, and the types of elements that stand for them.
+    words = re.compile(r"\b(INT4|INT8|BF16|attend_int4|emit_bfloat_to_float|types\.int8)\b")
+    domains = {name: file for name, file in files.items() if not name.startswith("_core/")}
+    knowing = {name for name, file in domains.items() if words.search(file.read_text(encoding="utf-8"))}
+    listed = set(re.findall(r"`(\S+\.py)`", table))
+    assert knowing <= listed <= set(files), knowing - listed
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_are_named_exist(document):
     # Blocks add files of their own; what is generated or planned is not named with a folder.
