@@ -10,17 +10,7 @@ from functools import partial
 
 from benchmarks import streaming
 from benchmarks.cases import kvcache_growth, kvcache_paged
-from benchmarks.cases.kvcache_problem import (
-    PEER_TOLERANCE,
-    TOLERANCE,
-    Input,
-    Problem,
-    attend,
-    check,
-    make,
-    naive,
-    step,
-)
+from benchmarks.cases.kvcache_problem import Input, Problem, attend, case_of, step
 from benchmarks.peers import kvcache_onnxruntime, kvcache_openvino, kvcache_torch
 from benchmarks.registry import Case, Factory, Side
 
@@ -43,23 +33,12 @@ def case(problem: Problem) -> Case:
     peers = STEP_PEERS if steps else PEERS
     if p.dtype != "float32":
         peers = {"fastcore float32": partial(attend, dtype="float32"), **peers}
-    return Case(
-        name=p.name,
-        group=p.group,
-        sizes=p.sizes,
-        dtype=p.dtype,
-        make=partial(make, p),
+    return case_of(
+        p,
         ours=step if steps else attend,
-        naive=naive,
-        check=check,
-        flops=p.flops,
-        bytes_moved=p.bytes_moved,
-        tolerance=TOLERANCE[p.dtype],
-        peer_tolerance=PEER_TOLERANCE.get(p.dtype),
         ceiling="flops" if p.kind == "chunk" else "bytes",
         bound=None if p.kind == "chunk" else bound,
         peers=peers,
-        quick=p.quick,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import fastcore
 from benchmarks.cases import kvcache_problem as common
 from benchmarks.cases.attention import naive_attention
-from benchmarks.cases.kvcache_problem import PEER_TOLERANCE, TOLERANCE, Input, Problem, check, make
+from benchmarks.cases.kvcache_problem import Input, Problem, case_of, make
 from benchmarks.peers import fastest, kvcache_torch, kvcache_transformers, require_torch
 from benchmarks.registry import Case, Side
 from fastcore.reference.quantization import dequantize, quantize
@@ -66,19 +66,13 @@ def append_naive(data: Appended) -> Side:
 
 def append_case(problem: Problem) -> Case:
     p = problem
-    return Case(
-        name=p.name,
-        group=p.group,
-        sizes=p.sizes,
-        dtype=p.dtype,
+    return case_of(
+        p,
         make=partial(make_appended, p),
         ours=append,
         naive=append_naive,
-        check=check,
         flops=2.0 * p.B * p.G * p.L * p.D,  # one operation an element: the roofline needs a number
         bytes_moved=p.stored_bytes(p.L) + 8.0 * p.B * p.G * p.L * p.D,
-        tolerance=TOLERANCE[p.dtype],
-        peer_tolerance=PEER_TOLERANCE.get(p.dtype),
         ceiling=None,
         peers={"torch": kvcache_torch.prepare_append, "transformers": kvcache_transformers.prepare_append},
     )
@@ -127,19 +121,11 @@ def recompute_torch(data: Sequence) -> Side:
 
 def growth_case(problem: Problem) -> Case:
     """One step of a layer with its cache; the other sides do without and compute the whole sequence again."""
-    p = problem
-    return Case(
-        name=p.name,
-        group=p.group,
-        sizes=p.sizes,
-        dtype=p.dtype,
-        make=partial(make_sequence, p),
+    return case_of(
+        problem,
+        make=partial(make_sequence, problem),
         ours=common.step,
         naive=recompute_naive,
-        check=check,
-        flops=p.flops,
-        bytes_moved=p.bytes_moved,
-        tolerance=TOLERANCE[p.dtype],
         ceiling=None,
         peers={"fastcore recompute": recompute, "torch": recompute_torch},
     )

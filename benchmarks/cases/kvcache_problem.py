@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.cases.attention import additive, naive_attention
-from benchmarks.registry import Check, Side
+from benchmarks.registry import Case, Check, Side
 from fastcore.kvcache import KVCache
 from fastcore.kvcache.formats import FORMAT
 from fastcore.reference import scaled_dot_product_attention
@@ -127,6 +127,26 @@ class Input:
     def newest(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values (B, G, L, D) of the newest tokens."""
         return self.key[:, :, -self.problem.L :], self.value[:, :, -self.problem.L :]
+
+
+def case_of(problem: Problem, **parts: Any) -> Case:
+    """A case whose names, amounts and tolerances are the problem's, where `parts` do not say otherwise."""
+    p = problem
+    of_problem: dict[str, Any] = {
+        "name": p.name,
+        "group": p.group,
+        "sizes": p.sizes,
+        "dtype": p.dtype,
+        "make": partial(make, p),
+        "naive": naive,
+        "check": check,
+        "flops": p.flops,
+        "bytes_moved": p.bytes_moved,
+        "tolerance": TOLERANCE[p.dtype],
+        "peer_tolerance": PEER_TOLERANCE.get(p.dtype),
+        "quick": p.quick,
+    }
+    return Case(**of_problem | parts)
 
 
 def make(problem: Problem) -> Input:

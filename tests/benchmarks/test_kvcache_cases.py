@@ -20,6 +20,7 @@ CASES = [
     *(kvcache_growth.append_case(small(L=3, kind="append", dtype=dtype)) for dtype in FORMATS),
     kvcache_growth.growth_case(small(kind="against_recompute")),
     *(kvcache_paged.case(small(kind="paged", page=16, dtype=dtype)) for dtype in ("float32", "int4")),
+    kvcache_paged.ragged_case(small(B=1, S=90, kind="ragged", page=16), small(B=3, S=20, kind="ragged", page=16)),
     kvcache_paged.fork_case(small(B=1, kind="fork", page=16)),
 ]
 OWN = ["fastcore float32", "fastcore contiguous", "fastcore recompute"]
