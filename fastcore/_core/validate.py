@@ -16,6 +16,9 @@ import numpy as np
 # beyond any key index, so the kernels add without checks. At or above it a bound is open.
 NO_BOUND = 1 << 40
 
+# Of a scale, a softcap and its inverse: float32 ends at 3.4e38, and their products with the scores must stay below.
+LARGEST_SCALE = 1e30
+
 _BOOLS = (bool, np.bool_)
 
 # Steps of np.may_share_memory's exact search; beyond it, it answers "may", which costs a temporary and no more.
@@ -67,6 +70,23 @@ def _fix(x: Any) -> str:
 def kind_of(x: Any) -> str:
     kind = type(x)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def shown(x: Any) -> str:
+    """A scalar or a short string in a message as it is; of anything else, which may be of any length, its kind."""
+    if isinstance(x, int):
+        return integer(x) if type(x) is int else repr(x)
+    text = repr(x) if x is None or isinstance(x, float | complex | str | np.generic) else ""
+    return text if 0 < len(text) <= 60 else kind_of(x)
+
+
+def integer(x: int) -> str:
+    """An integer in a message: Python refuses to print more than 4300 digits."""
+    return str(x) if x.bit_length() <= 64 else f"an integer of {x.bit_length()} bits"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def is_float_type(dtype: np.dtype) -> bool:
@@ -140,7 +160,7 @@ def shares_memory(out: np.ndarray, inputs: Sequence[np.ndarray | None]) -> bool:
 
 def flag(x: Any, name: str) -> bool:
     if not isinstance(x, _BOOLS):
-        raise TypeError(f"{name} must be True or False. Got {x!r}.")
+        raise TypeError(f"{name} must be True or False. Got {shown(x)}.")
     return bool(x)
 
 
@@ -151,19 +171,19 @@ def index(x: Any, name: str) -> int:
             return operator.index(x)
         except TypeError:
             pass
-    raise TypeError(f"{name} must be an integer. Got {x!r}.")
+    raise TypeError(f"{name} must be an integer. Got {shown(x)}.")
 
 
 def positive_index(x: Any, name: str) -> int:
     value = index(x, name)
     if value < 1:
-        raise ValueError(f"{name} must be positive. Got {value}.")
+        raise ValueError(f"{name} must be positive. Got {integer(value)}.")
     return value
 
 
 def finite_float(x: Any, name: str) -> float:
     if isinstance(x, (*_BOOLS, str, bytes)):
-        raise TypeError(f"{name} must be a real number. Got {x!r}.")
+        raise TypeError(f"{name} must be a real number. Got {shown(x)}.")
     try:
         value = float(x)
     except (TypeError, ValueError):
@@ -179,6 +199,24 @@ def positive_float(x: Any, name: str) -> float:
     value = finite_float(x, name)
     if value <= 0.0:
         raise ValueError(f"{name} must be positive, or None for none. Got {value}.")
+    return value
+
+
+def score_scale(x: Any) -> float:
+    """The factor of query @ key. In float64 too: kernels take one range."""
+    value = finite_float(x, "scale")
+    if abs(value) > LARGEST_SCALE:
+        raise ValueError(f"scale must lie within ±{LARGEST_SCALE:g}: scores have float32's range. Got {value}.")
+    return value
+
+
+def score_cap(x: Any) -> float:
+    value = positive_float(x, "softcap")
+    if not 1.0 / LARGEST_SCALE <= value <= LARGEST_SCALE:
+        raise ValueError(
+            f"softcap must lie in {1.0 / LARGEST_SCALE:g} .. {LARGEST_SCALE:g}: scores have float32's range. Got"
+            f" {value}. Pass None for none."
+        )
     return value
 
 
@@ -218,7 +256,7 @@ def window_bounds(window: Any, is_causal: bool) -> tuple[int, int]:
     left, right = NO_BOUND, NO_BOUND
     if window is not None:
         if not isinstance(window, tuple | list) or len(window) != 2:
-            raise TypeError(f"window must be a pair (left, right), each an int or None. Got {window!r}.")
+            raise TypeError(f"window must be a pair (left, right), each an int or None. Got {shown(window)}.")
         left, right = (_window_side(x, f"window[{side}]") for side, x in enumerate(window))
     return left, min(right, 0) if is_causal else right
 
@@ -235,8 +273,8 @@ def _window_side(x: Any, name: str) -> int:
 # --- one integer a sequence ------------------------------------------------------------------------------------------
 
 
-def integers_per_sequence(x: Any, name: str, batch: int) -> np.ndarray:
-    """(B,) contiguous, aligned int64 from an integer for all sequences or one for each.
+def integers_per_sequence(x: Any, name: str, batch: int, *, one_for_all: bool = True) -> np.ndarray:
+    """(B,) contiguous, aligned int64 from an integer for all sequences, if that is allowed, or one for each.
 
     With two batch axes or more, B counts the sequences of the flattened batch, in C order.
     """
@@ -245,8 +283,9 @@ def integers_per_sequence(x: Any, name: str, batch: int) -> np.ndarray:
         _refuse_objects(array, name)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers. Got {array.dtype}. Pass it with .astype(np.int64).")
-    if array.shape not in ((), (1,), (batch,)):
-        raise ValueError(f"{name} must be one integer or one for each of {batch} sequences. Got shape {array.shape}.")
+    if array.shape != (batch,) and not (one_for_all and array.shape in ((), (1,))):
+        rule = "one integer or one" if one_for_all else "one integer"
+        raise ValueError(f"{name} must be {rule} for each of {batch} sequences. Got shape {array.shape}.")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} must fit into int64. Got {array.max()}.")
     # Aligned too: kernels load by address, and ascontiguousarray leaves an unaligned array where it is.

@@ -41,7 +41,7 @@ def addressable_pages(sizes: PagedSizes, bytes_per_token: int) -> None:
     """What the sizes ask for fits into an address space; `bytes_per_token` are those of one head."""
     needed = math.prod(sizes[:3]) * bytes_per_token
     if needed >= ADDRESSABLE_BYTES:
-        named = ", ".join(f"{name} {_short(size)}" for name, size in sizes._asdict().items())
+        named = ", ".join(f"{name} = {validate.integer(size)}" for name, size in sizes._asdict().items())
         raise ValueError(
             "num_pages * page_size * num_kv_heads is too large: the keys and values must take less than 2**47 bytes."
             f" Got {named}, some 2**{needed.bit_length() - 1} bytes. Lower num_pages."
@@ -54,10 +54,6 @@ def no_memory_for_pages(sizes: PagedSizes, bytes_per_token: int, error: MemoryEr
         f"a cache of {sizes.num_pages} pages of {sizes.page_size} tokens takes {needed / 2**30:.1f} GiB, which the"
         " system refuses. Lower num_pages, or store another dtype."
     ) from error
-
-
-def _short(size: int) -> str:
-    return str(size) if size < 1 << 64 else f"of {size.bit_length()} bits"  # Python refuses to print 4300 digits
 
 
 # --- sequences --------------------------------------------------------------------------------------------------------
@@ -89,15 +85,17 @@ def distinct_sequences(ids: Sequence[int]) -> None:
 def unknown_sequence(sequence: int, issued: int) -> NoReturn:
     """`issued` ids were given out so far, from 0 on."""
     what = "which was freed or transferred" if 0 <= sequence < issued else "which no call returned"
-    raise ValueError(f"a sequence must be in the cache. Got {_short(sequence)}, {what}. Call allocate for a new one.")
+    raise ValueError(
+        f"a sequence must be in the cache. Got {validate.integer(sequence)}, {what}. Call allocate for a new one."
+    )
 
 
 def shorter_length(length: Any, now: int, sequence: int) -> int:
     shorter = validate.index(length, "length")
     if not 0 <= shorter <= now:
         raise ValueError(
-            f"length must lie in 0 .. the sequence's length: truncate only shortens. Got {_short(shorter)} for sequence"
-            f" {sequence}, which has {now} tokens."
+            "length must lie in 0 .. the sequence's length: truncate only shortens. Got"
+            f" {validate.integer(shorter)} for sequence {sequence}, which has {now} tokens."
         )
     return shorter
 
@@ -116,8 +114,9 @@ def queried_tokens(ids: Sequence[int], counts: Sequence[int], lengths: Sequence[
 
 def nested_call() -> NoReturn:
     raise RuntimeError(
-        "the cache is in the middle of a call of this thread. Got another one from a signal handler or finalizer"
-        " (__del__), which would see it half changed. Call it from ordinary code."
+        "the cache is in the middle of a call of this thread, or in a forked child of one that was left behind. Got"
+        " another one, e.g. from a signal handler or finalizer (__del__), which would see it half changed. Call it from"
+        " ordinary code, and fork from it."
     )
 
 
@@ -169,9 +168,21 @@ def token_array(x: Any, heads: int, size: int, name: str, sizes: tuple[str, str]
     return array
 
 
+def _packed(x: Any, name: str) -> np.ndarray:
+    try:
+        return validate.float_array(x, name)
+    except TypeError:
+        if isinstance(x, list | tuple) and any(getattr(each, "ndim", 0) > 1 for each in x):
+            raise TypeError(
+                f"{name} with starts must be one packed array of all sequences' tokens. Got a {validate.kind_of(x)} of"
+                " arrays. Leave starts out, or join them along the tokens, which are the first axis."
+            ) from None
+        raise
+
+
 def packed_token_array(x: Any, heads: int, size: int, name: str, sizes: tuple[str, str]) -> np.ndarray:
     """(tokens, heads, size) floats."""
-    array = validate.float_array(x, name)
+    array = _packed(x, name)
     if array.ndim != 3 or array.shape[1:] != (heads, size):
         raise ValueError(
             f"{name} with starts must be (tokens, {heads}, {size}): tokens, the cache's {sizes[0]}, {sizes[1]}. Got"
@@ -184,14 +195,14 @@ def same_tokens(key_tokens: Sequence[int], value_tokens: Sequence[int]) -> None:
     """keys and values have the same numbers of tokens."""
     for i, (a, b) in enumerate(zip(key_tokens, value_tokens, strict=True)):
         if a != b:
-            raise ValueError(f"keys[{i}] has {a} tokens and values[{i}] {b}; they must be equal.")
+            raise ValueError(f"keys[{i}] has {validate.counted(a, 'token')} and values[{i}] {b}; they must be equal.")
 
 
 def packed_pair(keys: np.ndarray, values: np.ndarray) -> None:
     if keys.shape[0] != values.shape[0]:
         raise ValueError(
-            f"keys has {keys.shape[0]} tokens and values {values.shape[0]}; they must be equal. Got keys {keys.shape},"
-            f" values {values.shape}."
+            f"keys has {validate.counted(keys.shape[0], 'token')} and values {values.shape[0]}; they must be equal. Got"
+            f" keys {keys.shape}, values {values.shape}."
         )
 
 
@@ -207,7 +218,7 @@ def query_array(x: Any, size: int, i: int) -> np.ndarray:
 
 def packed_queries(x: Any, size: int) -> np.ndarray:
     """(tokens, H, D) floats."""
-    array = validate.float_array(x, "queries")
+    array = _packed(x, "queries")
     if array.ndim != 3 or array.shape[2] != size:
         raise ValueError(
             f"queries with starts must be (tokens, H, D) with the cache's head_dim, D = {size}. Got {array.shape}."

@@ -120,8 +120,8 @@ def _attend(
     batch, heads, keys = layout.batch, layout.heads, key.shape[-2]
     shape = (*layout.axes, query.shape[-2], value.shape[-1])
 
-    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else validate.finite_float(scale, "scale")
-    softcap = 0.0 if softcap is None else validate.positive_float(softcap, "softcap")
+    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else validate.score_scale(scale)
+    softcap = 0.0 if softcap is None else validate.score_cap(softcap)
     dropout_p = validate.probability(dropout_p, "dropout_p")
     seed = validate.random_seed(seed)
     left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))

@@ -1,11 +1,11 @@
 """One call of attend, its arguments checked: what the kernel reads and writes, and what the caller gets."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcore._core import validate, validate_cache
+from fastcore._core.validate import LARGEST_SCALE
 from fastcore._core.validate_cache import CacheSizes
 from fastcore.kvcache.kernels import plain
 
@@ -40,12 +40,12 @@ def attend_options(scale: Any, softcap: Any, is_causal: Any, default_scale: floa
     """Scale, softcap (0 for none) and is_causal, checked."""
     if scale is None:
         scale = default_scale
-    elif type(scale) is not float or not math.isfinite(scale):
-        scale = validate.finite_float(scale, "scale")
+    elif type(scale) is not float or not -LARGEST_SCALE <= scale <= LARGEST_SCALE:
+        scale = validate.score_scale(scale)
     if softcap is None:
         softcap = 0.0
-    elif type(softcap) is not float or not 0.0 < softcap < math.inf:
-        softcap = validate.positive_float(softcap, "softcap")
+    elif type(softcap) is not float or not 1.0 <= softcap <= LARGEST_SCALE:
+        softcap = validate.score_cap(softcap)
     return scale, softcap, is_causal if is_causal is True else validate.flag(is_causal, "is_causal")
 
 

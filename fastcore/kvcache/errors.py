@@ -8,10 +8,10 @@ class CacheFullError(RuntimeError):
     """
 
 
-def require_pages(needed: int, free: int, num_pages: int, page_size: int) -> None:
-    """Raise unless `needed` pages are free."""
+def require_pages(needed: int, free: int, num_pages: int, page_size: int, whose: str = "the cache") -> None:
+    """Raise unless `needed` pages of the cache named `whose` are free."""
     if needed > free:
         raise CacheFullError(
-            f"the cache has too few free pages. Needed {needed} of {page_size} tokens, free {free} of {num_pages};"
-            " nothing was changed. Free or truncate sequences, or make the cache with more pages."
+            f"{whose} has too few free pages. Needed {needed} of {page_size} tokens, free {free} of {num_pages};"
+            " nothing was changed. Free or truncate sequences in it, or make it with more pages."
         )

@@ -42,7 +42,7 @@ def move(source: "PagedState", sequence: int, target: "PagedState") -> int:
     entry, sizes = source._sequences[sequence], target._sizes
     pages, (_, length, _) = pages_of(entry, source.page_size), entry
     needed = -(-length // sizes.page_size)
-    require_pages(needed, target._pool.free, sizes.num_pages, sizes.page_size)
+    require_pages(needed, target._pool.free, sizes.num_pages, sizes.page_size, "other")
     commit, arrived = Commit(), target._new_id()
     try:
         source._open = Unfinished(commit, sequence, True)

@@ -77,6 +77,8 @@ OPTIONS = [
     ({"is_causal": 1}, TypeError, "is_causal must be True or False. Got 1"),
     ({"is_causal": None}, TypeError, "is_causal must be True or False"),
     ({"scale": float("inf")}, ValueError, "scale must be finite. Got inf"),
+    ({"scale": 1e39}, ValueError, r"scale must lie within ±1e\+30: .* float32's range. Got 1e\+39"),
+    ({"softcap": 1e-39}, ValueError, r"softcap must lie in 1e-30 \.\. 1e\+30: .* Got 1e-39"),
     ({"scale": 10**400}, ValueError, "scale must be finite. Got int beyond"),
     ({"dropout_p": -(10**400)}, ValueError, "dropout_p must be finite. Got int beyond"),
     ({"softcap": 10**400}, ValueError, "softcap must be finite. Got int beyond"),

@@ -21,7 +21,7 @@ SIZES = [
     ((4, 4, 2, 8), {"rotary": 10000.0}, TypeError, "rotary must be a fastcore.kvcache.Rotary or None"),
     ((4, 4, 2, 7), {"rotary": Rotary()}, ValueError, "rotary must fit head_dim"),
     ((1 << 40, 1 << 20, 2, 8), {}, ValueError, r"less than 2\*\*47 bytes.*Lower num_pages"),
-    ((10**30, 4, 2, 8), {}, ValueError, "num_pages of 100 bits"),
+    ((10**30, 4, 2, 8), {}, ValueError, "num_pages = an integer of 100 bits, page_size = 4"),
 ]
 
 
@@ -52,7 +52,7 @@ APPENDS = [
     ([2], [KEY], [VALUE], None, ValueError, "a sequence must be in the cache. Got 2, which was freed or transferred"),
     ([0, 3], [KEY] * 2, [VALUE] * 2, None, ValueError, "Got 3, which no call returned. Call allocate"),
     ([-1], [KEY], [VALUE], None, ValueError, "Got -1, which no call returned"),
-    ([10**30], [KEY], [VALUE], None, ValueError, "Got of 100 bits, which no call returned"),
+    ([10**30], [KEY], [VALUE], None, ValueError, "Got an integer of 100 bits, which no call returned"),
     ([0, 1, 0], [KEY] * 3, [VALUE] * 3, None, ValueError, "sequences must be distinct.*Got 0 more than once"),
     ([0.0], [KEY], [VALUE], None, TypeError, r"sequences\[0\] must be an integer. Got 0.0"),
     ([1, True], [KEY] * 2, [VALUE] * 2, None, TypeError, r"sequences\[1\] must be an integer. Got True"),
@@ -85,6 +85,7 @@ APPENDS = [
     ([0, 1], *PACKED, [False, True, True], TypeError, "starts must hold integers. Got bool"),
     ([0, 1], *PACKED, [0, None, 3], TypeError, "starts must hold numbers"),
     ([0], [KEY], [VALUE], [0, 1], ValueError, r"keys with starts must be \(tokens, 2, 8\).*Got \(1, 2, 1, 8\)"),
+    ([0, 1], [KEY, ones(2, 2, 8)], PACKED[1], [0, 1, 3], TypeError, "keys with starts must be one packed.* Got a list"),
     ([0], PACKED[0], ones(4, 2, 6), [0, 3], ValueError, "keys has 3 tokens and values 4; they must be equal"),
     ([0], ones(3, 1, 8), PACKED[1], [0, 3], ValueError, r"keys with starts must be .*Got \(3, 1, 8\)"),
     ([0], PACKED[0], ones(3, 2, 8), [0, 3], ValueError, r"values with starts must be \(tokens, 2, 6\)"),
@@ -139,6 +140,9 @@ ATTENDS = [
     ([0], ones(3, 5, 8), {"starts": [0, 3]}, ValueError, "queries have 5 heads"),
     ([0], [QUERY], {"scale": float("nan")}, ValueError, "scale must be finite"),
     ([0], [QUERY], {"softcap": 0.0}, ValueError, "softcap must be positive"),
+    ([0], [QUERY], {"scale": 1e39}, ValueError, "scale must lie .* float32's range"),
+    ([0], [QUERY], {"softcap": 1e39}, ValueError, "softcap must lie .* float32's range"),
+    ([0, 0], [QUERY, ones(4, 2, 8)], {"starts": [0, 1, 3]}, TypeError, "queries with starts must be one packed array"),
     ([0], [QUERY], {"is_causal": 1}, TypeError, "is_causal must be True or False"),
     ([0], [QUERY], {"out": ones(4, 1, 6)}, TypeError, "out must be a list of arrays"),
     ([0], [QUERY], {"out": []}, ValueError, "out must have one array for each of 1 sequences"),
@@ -195,6 +199,8 @@ CALLS = [
     ),
     (lambda cache: cache.truncate(0, -1), ValueError, "length must lie in 0 .. the sequence's length.*Got -1"),
     (lambda cache: cache.truncate(0, float("nan")), TypeError, "length must be an integer. Got nan"),
+    (lambda cache: cache.truncate(0, 1 << 5000), ValueError, "Got an integer of 5001 bits for sequence 0"),
+    (lambda cache: cache.length([0] * 10000), TypeError, r"sequence must be an integer. Got list\.$"),
     (lambda cache: cache.truncate(0, None), TypeError, "length must be an integer. Got None"),
     (lambda cache: cache.transfer(2, PagedKVCache(6, 4, 2, 8, value_dim=6)), ValueError, "Got 2, which was freed"),
 ]
