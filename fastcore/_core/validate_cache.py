@@ -3,7 +3,9 @@
 The sizes a check needs are passed as `CacheSizes`; nothing here knows the cache itself.
 """
 
+import errno
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -45,7 +47,7 @@ def addressable(sizes: CacheSizes, bytes_per_token: int) -> None:
     """What the sizes ask for fits into an address space; `bytes_per_token` are those of one head."""
     needed = sizes.batch * sizes.num_kv_heads * sizes.capacity * bytes_per_token
     if needed >= ADDRESSABLE_BYTES:
-        named = ", ".join(f"{name} {_short(size)}" for name, size in sizes._asdict().items())
+        named = ", ".join(f"{name} = {validate.integer(size)}" for name, size in sizes._asdict().items())
         raise ValueError(
             "batch * num_kv_heads * capacity is too large: the keys and values must take less than 2**47 bytes. Got"
             f" {named}, some 2**{needed.bit_length() - 1} bytes. Lower capacity or batch."
@@ -60,24 +62,24 @@ def no_memory(sizes: CacheSizes, bytes_per_token: int, error: MemoryError) -> No
     ) from error
 
 
-def _short(size: int) -> str:
-    return str(size) if size < 1 << 64 else f"of {size.bit_length()} bits"  # Python refuses to print 4300 digits
-
-
 def ring_sizes(window: Any, sinks: Any, capacity: int) -> tuple[int, int] | None:
     """(window, sinks) where there is a window; both then fit into the capacity."""
     sinks = validate.index(sinks, "sinks")
     if sinks < 0:
-        raise ValueError(f"sinks must not be negative. Got {sinks}.")
+        raise ValueError(f"sinks must not be negative. Got {validate.integer(sinks)}.")
     if window is None:
         if sinks:
-            raise ValueError(f"sinks need a window: without one nothing is dropped. Got sinks {sinks}, window None.")
+            raise ValueError(
+                "sinks need a window: without one nothing is dropped. Got window None, sinks"
+                f" {validate.integer(sinks)}."
+            )
         return None
     window = validate.positive_index(window, "window")
     if sinks + window > capacity:
         raise ValueError(
-            f"capacity must hold sinks + window tokens. Got capacity {capacity}, sinks {sinks}, window {window}."
-            f" Pass capacity={sinks + window} or more; each one more lets one more token attend at once."
+            f"capacity must hold sinks + window tokens. Got capacity {validate.integer(capacity)}, sinks"
+            f" {validate.integer(sinks)}, window {validate.integer(window)}. Pass"
+            f" capacity={validate.integer(sinks + window)} or more; each one more lets one more token attend at once."
         )
     return window, sinks
 
@@ -94,6 +96,10 @@ def rotary_of_cache(rotary: Any, kind: type, head_dim: int) -> None:
         )
 
 
+def no_copy(kind: str, instead: str) -> NoReturn:
+    raise TypeError(f"a {kind} cannot be copied or pickled: it has memory and a lock of its own. {instead}")
+
+
 # --- arrays of a call -------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +108,7 @@ def keys_and_values(key: Any, value: Any, sizes: CacheSizes) -> tuple[np.ndarray
     key, value = validate.float_array(key, "key"), validate.float_array(value, "value")
     if key.ndim != 4 or value.ndim != 4 or key.shape[:3] != value.shape[:3] or key.shape[2] == 0:
         raise ValueError(
-            "key and value must be (B, G, T, D) and (B, G, T, Dv) with the same T, at least 1."
+            "key and value must be (B, G, T, D) and (B, G, T, Dv) with the same B, G and T, T at least 1."
             f" Got key {key.shape}, value {value.shape}."
         )
     batch, heads = key.shape[:2]
@@ -110,8 +116,8 @@ def keys_and_values(key: Any, value: Any, sizes: CacheSizes) -> tuple[np.ndarray
         raise ValueError(f"key and value must have the cache's batch, {sizes.batch}. Got key {key.shape}.")
     if heads != sizes.num_kv_heads:
         raise ValueError(
-            f"key and value must have the cache's num_kv_heads, {sizes.num_kv_heads}. Got {heads} heads in key"
-            f" {key.shape}."
+            f"key and value must have the cache's num_kv_heads, {sizes.num_kv_heads}. Got"
+            f" {validate.counted(heads, 'head')} in key {key.shape}."
         )
     for name, array, size_name, size in (
         ("key", key, "head_dim", sizes.head_dim),
@@ -137,8 +143,8 @@ def query_array(query: Any, sizes: CacheSizes) -> np.ndarray:
         )
     if query.shape[1] % sizes.num_kv_heads:
         raise ValueError(
-            f"query has {query.shape[1]} heads; they must be a multiple of the cache's num_kv_heads,"
-            f" {sizes.num_kv_heads}. Got query {query.shape}."
+            f"query has {validate.counted(query.shape[1], 'head')}; it must have a multiple of the cache's"
+            f" num_kv_heads, {sizes.num_kv_heads}. Got query {query.shape}."
         )
     return query
 
@@ -147,8 +153,8 @@ def tokens_of_step(query: np.ndarray, key: np.ndarray) -> None:
     tokens = query.shape[2] if query.ndim == 4 else 1
     if tokens != key.shape[2]:
         raise ValueError(
-            f"query has {tokens} tokens and key {key.shape[2]}; they must be equal in a step. Got query {query.shape},"
-            f" key {key.shape}. Call append, then attend, to look from some of them only."
+            f"query has {validate.counted(tokens, 'token')} and key {key.shape[2]}; they must be equal in a step. Got"
+            f" query {query.shape}, key {key.shape}. Call append, then attend, to look from some of them only."
         )
 
 
@@ -186,8 +192,9 @@ def tokens_in_cache(counts: np.ndarray, lengths: np.ndarray) -> None:
     """The newest `counts` tokens, whose queries came, are in the cache."""
     for b in np.flatnonzero(counts > lengths)[:1]:
         raise ValueError(
-            f"query has {counts[b]} tokens, whose keys and values must be in the cache. Got {lengths[b]} tokens in"
-            f" sequence {b} of it. Append them first, call step, or pass lengths."
+            f"query has {validate.counted(counts[b], 'token')}, whose keys and values must be in the cache. Got"
+            f" {validate.counted(lengths[b], 'token')} in sequence {b} of it. Append them first, call step, or pass"
+            " lengths."
         )
 
 
@@ -203,9 +210,7 @@ def shorter_lengths(lengths: Any, now: np.ndarray) -> np.ndarray:
 
 
 def beam_indices(x: Any, batch: int) -> np.ndarray:
-    indices = validate.integers_per_sequence(x, "beam_indices", batch)
-    if np.ndim(x) != 1 or np.shape(x) != (batch,):
-        raise ValueError(f"beam_indices must have one index for each of {batch} sequences. Got shape {np.shape(x)}.")
+    indices = validate.integers_per_sequence(x, "beam_indices", batch, one_for_all=False)
     for b in np.flatnonzero((indices < 0) | (indices >= batch))[:1]:
         raise ValueError(f"beam_indices must lie in 0 .. {batch - 1}. Got {indices[b]} for sequence {b}.")
     return indices
@@ -214,13 +219,16 @@ def beam_indices(x: Any, batch: int) -> np.ndarray:
 # --- the ring ---------------------------------------------------------------------------------------------------------
 
 
-def window_is_stored(counts: np.ndarray, oldest: np.ndarray, kept_from: np.ndarray, most: int) -> None:
+def window_is_stored(
+    counts: np.ndarray, oldest: np.ndarray, kept_from: np.ndarray, lengths: np.ndarray, window: int
+) -> None:
     """All keys that queries of `counts` newest tokens look at are still in the ring."""
     for b in np.flatnonzero((counts > 0) & (kept_from > oldest))[:1]:
+        most = validate.counted(lengths[b] - window + 1 - kept_from[b], "token")
         raise ValueError(
-            f"the first of query's {counts[b]} tokens looks back to position {oldest[b]} of sequence {b}, which the"
-            f" ring dropped: it holds {kept_from[b]} and later. With this capacity {most} tokens can always attend at"
-            " once. Call step, which splits longer chunks, or raise capacity."
+            f"the first of query's {validate.counted(counts[b], 'token')} looks back to position {oldest[b]} of"
+            f" sequence {b}, which the ring dropped: it holds {kept_from[b]} and later. Now its newest {most} can"
+            " attend at once. Call step, which splits longer chunks, or raise capacity."
         )
 
 
@@ -242,6 +250,12 @@ def window_after_truncate(shorter: np.ndarray, oldest: np.ndarray, kept_from: np
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
+
+
+def no_folder(path: str) -> None:
+    """`path` can be the name of a file."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "path must name a file. Got a folder", path)
 
 
 def refuse_file(path: Any, reason: Any, cause: BaseException | None = None) -> NoReturn:

@@ -10,6 +10,7 @@ import numpy as np
 from fastcore._core import validate, validate_cache, validate_pages
 from fastcore.kvcache.call import attend_call, plain_call, plain_tokens
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
+from fastcore.kvcache.locking import Locked
 from fastcore.kvcache.persistence import reading, write_archive
 from fastcore.kvcache.ring import Ring
 from fastcore.kvcache.rotary import Rotary
@@ -17,7 +18,7 @@ from fastcore.kvcache.sequences import Sequences
 from fastcore.kvcache.storage import Storage
 
 
-class KVCache(Sequences):
+class KVCache(Sequences, Locked):
     """Keys and values of B sequences in memory reserved once, read in place by attention.
 
     Axes: B sequences, H query heads, G key/value heads (H % G == 0), T new tokens, D head size, Dv value size.
@@ -29,6 +30,9 @@ class KVCache(Sequences):
     dtype : "float32", "float16", "bfloat16", "int8" or "int4", how keys and values are stored
         int8 has a scale for each token and head, int4 a scale and a minimum for each 32 numbers. They are quantised on
         append; attention reads the stored bytes. A row (int4: a group) with a NaN or inf in it becomes NaN as a whole.
+        Attention computes in float32, with one exception: for int8, D up to 512, on CPUs with AVX-512 VNNI, few query
+        rows (decoding) are rounded to 16 bits, an element to 2^-16 of its row's largest, and so are the weights. Beside
+        the error of int8 itself that is small, unless a query has elements hundreds of times the others.
     window : int, optional: a token sees the last `window` tokens, itself included, and the first `sinks`
         The capacity is then a ring: old tokens make room for new ones and it is never full. It must hold sinks +
         window tokens; each row beyond lets one more token attend at once, and truncate take one more back.
@@ -45,7 +49,9 @@ class KVCache(Sequences):
     -----
     Locking rule: each method is atomic. A method holds the cache's lock from its first look at the state to its last
     change, so calls from many threads on one cache run one after another, in some order. A call from a signal handler
-    or finalizer into the middle of another one of the same thread is refused with a RuntimeError.
+    or finalizer into the middle of another one of the same thread is refused with a RuntimeError. A fork of the process
+    waits for calls of other threads, so that the child has whole caches; one that it cannot wait for (60 s, or the fork
+    comes from a handler inside a call) refuses calls in the child. A cache cannot be copied or pickled: save it.
 
     All or nothing: what a method can refuse it refuses before it changes anything, and should memory or the process be
     interrupted half way, the cache is as it was. New tokens are written beyond the lengths, which are set last. In a
@@ -55,6 +61,8 @@ class KVCache(Sequences):
     Sources: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks", section 3.2 (window and
     sinks); Dao et al. 2023, "Flash-Decoding" (split along keys, merged by log-sum-exp).
     """
+
+    _instead_of_copies = "Call save, then load."
 
     def __init__(
         self,
@@ -81,10 +89,8 @@ class KVCache(Sequences):
             storage = Storage(sizes.batch, sizes.capacity, sizes.num_kv_heads, sizes.head_dim, sizes.value_dim, dtype)
         except MemoryError as error:
             validate_cache.no_memory(sizes, per_token, error)
-        super().__init__(sizes, storage, ring, rotary)
-        self._lock = threading.RLock()
-        # A nested call of the same thread, from a finalizer or signal handler, passes `_lock` and finds this one taken.
-        self._busy = threading.Lock()
+        Sequences.__init__(self, sizes, storage, ring, rotary)
+        Locked.__init__(self)
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +146,8 @@ class KVCache(Sequences):
     def arrays(self) -> dict[str, np.ndarray]:
         """What is stored, by name: read-only views (B, G, capacity, ...) of the rows and, if quantised, their scales.
 
-        In the order of the pages, which is that of the sequences until they are reordered.
+        In the order of pages, which is that of sequences until the first `reorder`, and no longer after it. They show
+        what later calls write. Do not append them, or views of them, to the cache itself: pass copies.
         """
         views = {name: array.view() for name, array in self._storage.arrays.items()}
         for view in views.values():
@@ -161,7 +168,7 @@ class KVCache(Sequences):
         Parameters
         ----------
         key, value : (B, G, T, D), (B, G, T, Dv), T >= 1; float32, float16, bfloat16 or float64, each rounded to float32
-            first. Any strides; arrays or anything with `__array__` or `__dlpack__`.
+            first. Any strides; arrays or anything with `__array__` or `__dlpack__`, but not views of `arrays`.
         lengths : (B,) ints or one for all, optional: only the first lengths[b] of the T tokens go to sequence b, 0 .. T
 
         Raises
@@ -204,7 +211,8 @@ class KVCache(Sequences):
 
         Returns
         -------
-        (B, H, T, Dv) or (B, H, Dv), dtype of query, computed in float32. Rows t >= lengths[b] are zero.
+        (B, H, T, Dv) or (B, H, Dv), dtype of query. Computed in float32; of int8 see the class. Rows t >= lengths[b]
+        are zero.
 
         Raises
         ------
@@ -223,8 +231,8 @@ class KVCache(Sequences):
             validate_cache.tokens_in_cache(new, self._lengths)
             starts = self._lengths - new
             if self._ring is not None:
-                oldest, most = self._ring.oldest_seen(starts), self._ring.slack + 1
-                validate_cache.window_is_stored(new, oldest, self._kept_from, most)
+                oldest, kept_from = self._ring.oldest_seen(starts), self._kept_from
+                validate_cache.window_is_stored(new, oldest, kept_from, self._lengths, self._ring.window)
             part = None if counts is None else (np.zeros_like(counts), counts)
             self._attend(call._replace(query=self._rotated(call.query, starts)), starts, part)
         return call.finish(counts)
@@ -326,7 +334,7 @@ class KVCache(Sequences):
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | bytes | PathLike[str]) -> None:
         """Write the cache to a file: NumPy's npz of the stored rows that are in use, with checksums.
 
         Parameters
@@ -335,11 +343,12 @@ class KVCache(Sequences):
 
         Raises
         ------
-        OSError : the file cannot be written; one that was there before is as it was
+        OSError : the file cannot be written, or path is a folder; one that was there before is as it was
 
         Notes
         -----
-        Written under another name in the same folder, flushed to disk, then renamed.
+        Written under another name in the same folder, flushed to disk, then renamed. The new name is flushed too where
+        the system lets a program open that folder.
         """
         with self._lock, self._alone():
             state = {"lengths": self._lengths.tolist(), "kept_from": self._kept_from.tolist()}
@@ -348,7 +357,7 @@ class KVCache(Sequences):
             write_archive(path, header, dict(self._rows_in_use(self._lengths)))
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> "KVCache":
+    def load(cls, path: str | bytes | PathLike[str]) -> "KVCache":
         """The cache that `save` wrote, bit for bit.
 
         Raises

@@ -28,7 +28,8 @@ class PagedKVCache(PagedState):
     num_kv_heads, head_dim : positive ints, G and D
     value_dim : int, default head_dim; Dv
     dtype : "float32", "float16", "bfloat16", "int8" or "int4", how keys and values are stored
-        As in `KVCache`: quantised on append, and attention reads the stored bytes.
+        As in `KVCache`: quantised on append, and attention reads the stored bytes; it computes in float32, except for
+        int8 on CPUs with AVX-512 VNNI, where few query rows and their weights are rounded to 16 bits.
     rotary : Rotary, optional: keys are rotated by their positions on append, queries on attend
 
     Raises
@@ -42,7 +43,7 @@ class PagedKVCache(PagedState):
     Locking rule: each method is atomic. It holds the cache's lock from its first look at the state to its last change,
     so calls from many threads on one cache run one after another, in some order; `transfer` holds the locks of both
     caches. A call from a signal handler or finalizer into the middle of another one of the same thread is refused with
-    a RuntimeError.
+    a RuntimeError. Forks of the process and copies: as for `KVCache`, but there is no save.
 
     All or nothing: what a method can refuse it refuses before it changes anything, and an exception from anywhere else
     (MemoryError, KeyboardInterrupt) leaves the cache as it was. New pages are filled while no sequence has them, and
@@ -52,6 +53,8 @@ class PagedKVCache(PagedState):
     Source: Kwon et al. 2023, "Efficient Memory Management for Large Language Model Serving with PagedAttention",
     section 4.1 (block tables), 4.3 and 4.4 (sharing and copy on write).
     """
+
+    _instead_of_copies = "Call fork for a copy of a sequence, transfer to move one to another cache."
 
     def __init__(
         self,
@@ -244,7 +247,8 @@ class PagedKVCache(PagedState):
 
         Returns
         -------
-        List of (H, T_i, Dv) or (H, Dv), dtypes of the queries, computed in float32; packed (total, H, Dv)
+        List of (H, T_i, Dv) or (H, Dv), dtypes of the queries; packed (total, H, Dv). Computed in float32; of int8 see
+        the class.
 
         Raises
         ------

@@ -1,9 +1,7 @@
 """The state of a paged cache, and the rules by which it stays whole whatever breaks off."""
 
 import math
-import threading
 from collections.abc import Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +10,12 @@ from fastcore._core import validate, validate_pages
 from fastcore.kvcache.attend import NO_NUMBERS, Reader
 from fastcore.kvcache.errors import require_pages
 from fastcore.kvcache.growth import Entry, extended_table, pages_of, plan_growth
+from fastcore.kvcache.locking import Locked
 from fastcore.kvcache.pages import PagePool
 from fastcore.kvcache.ragged import NewTokens, Queries
 from fastcore.kvcache.rotary import Rotary
 from fastcore.kvcache.storage import FIRST, TABLE, Storage, new_records
 from fastcore.kvcache.transfer import WITHIN, Unfinished
-
-# Caches are locked in the order they were made, so that two transfers in opposite directions never wait for each other.
-_RANKS = count()
 
 
 class PagedStats(NamedTuple):
@@ -35,7 +31,7 @@ class PagedStats(NamedTuple):
     nbytes: int
 
 
-class PagedState:
+class PagedState(Locked):
     """What a paged cache holds, what can be read of it, and how it changes; `PagedKVCache` has the calls.
 
     A call holds `_lock`, settles first, and holds `_busy` while it relies on what it read. A change sets `_open`,
@@ -52,11 +48,8 @@ class PagedState:
         self._default_scale = 1.0 / math.sqrt(sizes.head_dim)
         self._sequences: dict[int, Entry] = {}
         self._issued = 0
-        self._rank = next(_RANKS)
-        self._lock = threading.RLock()
-        # A nested call of the same thread, from a finalizer or signal handler, passes `_lock` and finds this one taken.
-        self._busy = threading.Lock()
         self._open: Unfinished | None = None
+        super().__init__()
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 

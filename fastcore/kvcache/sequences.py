@@ -35,7 +35,7 @@ class Sequences:
         self._reader = Reader(storage, *(ring or ()), tables=self._records[:, TABLE])
         self._lengths = np.zeros(sizes.batch, np.int64)
         self._kept_from = np.full(sizes.batch, 0 if ring is None else ring.sinks, np.int64)
-        self._turn = NO_RING if ring is None else ring[1:]
+        self._ring_slots = NO_RING if ring is None else ring[1:]
         self._bounds = plain_bounds(sizes, ring)
         self._default_scale = 1.0 / math.sqrt(sizes.head_dim)
 
@@ -44,8 +44,10 @@ class Sequences:
         starts = self._lengths
         new = np.full(self._sizes.batch, key.shape[2]) if counts is None else counts
         lengths = starts + new
+        validate_cache.room(
+            lengths, starts, self._sizes.capacity if self._ring is None else MOST_TOKENS, CacheFullError
+        )
         if self._ring is None:
-            validate_cache.room(lengths, starts, self._sizes.capacity, CacheFullError)
             key, call = self._rotated(key, starts), self._rotated_call(call, starts)
             part = None if counts is None else (np.zeros_like(new), new)
             self._write(key, value, starts, part)
@@ -88,7 +90,7 @@ class Sequences:
             return False
         key, call = self._rotated(key, starts), self._rotated_call(call, starts)
         self._kept_from = kept_from
-        self._storage.write_arrays(self._records, key, value, self._turn)
+        self._storage.write_arrays(self._records, key, value, self._ring_slots)
         if call is not None:
             self._reader.attend(None, lengths, call.query, call.target, *call.options)
         self._lengths = lengths
@@ -118,7 +120,7 @@ class Sequences:
         records[:, START] = starts + begins
         records[:, COUNT] = ends - begins
         records[:, FIRST] = begins
-        self._storage.write_arrays(records, key, value, self._turn)
+        self._storage.write_arrays(records, key, value, self._ring_slots)
 
     def _attend(self, call: AttendCall, starts: np.ndarray, part: Part | None) -> None:
         """Attend the tokens of a part, the newest in the cache; those of a call begin at positions `starts`."""

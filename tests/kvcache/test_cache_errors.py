@@ -26,6 +26,10 @@ WRONG_SIZES = [
     *(({name: True}, TypeError, rf"{name} must be an integer. Got True") for name in [*SIZES, "value_dim", "window"]),
     *(({name: "8"}, TypeError, rf"{name} must be an integer") for name in SIZES),
     ({"capacity": None}, TypeError, r"capacity must be an integer. Got None"),
+    ({"batch": [2] * 10000}, TypeError, r"batch must be an integer. Got list\.$"),
+    ({"batch": -(10**4000)}, ValueError, r"batch must be positive. Got an integer of 13288 bits"),
+    ({"window": 10**4000}, ValueError, r"window an integer of 13288 bits. Pass capacity=an integer"),
+    ({"sinks": -(10**4000), "window": 1}, ValueError, r"sinks must not be negative. Got an integer of 13288 bits"),
     ({"dtype": "float8"}, ValueError, r"dtype must be 'float32' or 'float16' .* 'int4'\. Got 'float8'"),
     ({"dtype": "Float32"}, ValueError, r"Got 'Float32'"),
     ({"dtype": np.float32}, TypeError, r"dtype must be"),
@@ -97,12 +101,12 @@ KEY, VALUE, QUERY = zeros(2, 2, 3, 4), zeros(2, 2, 3, 3), zeros(2, 4, 3, 4)
 
 WRONG_TOKENS = [
     ((zeros(2, 3, 3, 4), zeros(2, 3, 3, 3)), ValueError, r"num_kv_heads, 2\. Got 3 heads in key \(2, 3, 3, 4\)"),
-    ((zeros(2, 1, 3, 4), zeros(2, 1, 3, 3)), ValueError, r"num_kv_heads, 2\. Got 1 heads"),
+    ((zeros(2, 1, 3, 4), zeros(2, 1, 3, 3)), ValueError, r"num_kv_heads, 2\. Got 1 head in"),
     ((zeros(3, 2, 3, 4), zeros(3, 2, 3, 3)), ValueError, r"batch, 2\. Got key \(3, 2, 3, 4\)"),
     ((zeros(2, 2, 3, 5), VALUE), ValueError, r"last axis of key must be the cache's head_dim, 4"),
     ((KEY, zeros(2, 2, 3, 4)), ValueError, r"last axis of value must be the cache's value_dim, 3"),
-    ((KEY, zeros(2, 2, 2, 3)), ValueError, r"with the same T, at least 1"),
-    ((zeros(2, 2, 0, 4), zeros(2, 2, 0, 3)), ValueError, r"with the same T, at least 1"),
+    ((KEY, zeros(2, 2, 2, 3)), ValueError, r"with the same B, G and T, T at least 1"),
+    ((zeros(2, 2, 0, 4), zeros(2, 2, 0, 3)), ValueError, r"with the same B, G and T, T at least 1"),
     ((zeros(2, 2, 4), zeros(2, 2, 3)), ValueError, r"must be \(B, G, T, D\) and \(B, G, T, Dv\)"),
     ((zeros(4), VALUE), ValueError, r"must be \(B, G, T, D\)"),
     ((np.zeros((2, 2, 3, 4), np.int64), VALUE), TypeError, r"key must be float32.*Pass key.astype\(np.float32\)"),
@@ -181,9 +185,9 @@ def test_kv_cache_wrong_truncate_raises(cache, lengths, error, message):
     [
         ([0, 2], ValueError, r"beam_indices must lie in 0 \.\. 1\. Got 2 for sequence 1"),
         ([-1, 0], ValueError, r"Got -1 for sequence 0"),
-        ([0], ValueError, r"one index for each of 2 sequences"),
-        (0, ValueError, r"one index for each of 2 sequences"),
-        ([0, 1, 1], ValueError, r"one integer or one for each of 2"),
+        ([0], ValueError, r"beam_indices must be one integer for each of 2 sequences"),
+        (0, ValueError, r"beam_indices must be one integer for each of 2 sequences"),
+        ([0, 1, 1], ValueError, r"must be one integer for each of 2 sequences. Got shape \(3,\)"),
         ([0.0, 1.0], TypeError, r"beam_indices must hold integers"),
         ([0, np.nan], TypeError, r"beam_indices must hold integers"),
         ([False, True], TypeError, r"beam_indices must hold integers. Got bool"),
@@ -195,8 +199,8 @@ def test_kv_cache_wrong_beam_indices_raise(cache, indices, error, message):
 
 
 WRONG_QUERIES = [
-    (zeros(2, 3, 3, 4), {}, ValueError, r"query has 3 heads; they must be a multiple of the cache's num_kv_heads, 2"),
-    (zeros(2, 1, 3, 4), {}, ValueError, r"query has 1 heads; they must be a multiple"),
+    (zeros(2, 3, 3, 4), {}, ValueError, r"query has 3 heads; it must have a multiple of the cache's num_kv_heads, 2"),
+    (zeros(2, 1, 3, 4), {}, ValueError, r"query has 1 head; it must have a multiple"),
     (zeros(2, 0, 3, 4), {}, ValueError, r"H and T at least 1"),
     (zeros(2, 4, 0, 4), {}, ValueError, r"H and T at least 1"),
     (zeros(1, 4, 3, 4), {}, ValueError, r"query must be \(B, H, T, D\) or \(B, H, D\).*B = 2"),
@@ -207,11 +211,14 @@ WRONG_QUERIES = [
     (None, {}, TypeError, r"query must be an array"),
     (QUERY, {"scale": np.nan}, ValueError, r"scale must be finite"),
     (QUERY, {"scale": np.inf}, ValueError, r"scale must be finite"),
+    (QUERY, {"scale": -1e39}, ValueError, r"scale must lie within ±1e\+30: .* float32's range. Got -1e\+39"),
     (QUERY, {"scale": "1"}, TypeError, r"scale must be a real number"),
     (QUERY, {"scale": True}, TypeError, r"scale must be a real number"),
     (QUERY, {"softcap": 0.0}, ValueError, r"softcap must be positive, or None"),
     (QUERY, {"softcap": -1}, ValueError, r"softcap must be positive"),
     (QUERY, {"softcap": np.nan}, ValueError, r"softcap must be finite"),
+    (QUERY, {"softcap": 1e300}, ValueError, r"softcap must lie in 1e-30 .* float32's range. Got 1e\+300. Pass None"),
+    (QUERY, {"softcap": 1e-300}, ValueError, r"softcap must lie in 1e-30 \.\. 1e\+30: .* Got 1e-300"),
     (QUERY, {"is_causal": 1}, TypeError, r"is_causal must be True or False"),
     (QUERY, {"is_causal": None}, TypeError, r"is_causal must be True or False"),
     (QUERY, {"out": zeros(2, 4, 3, 4)}, ValueError, r"out must have the shape of the result, \(2, 4, 3, 3\)"),
@@ -233,9 +240,9 @@ def test_kv_cache_wrong_queries_raise(cache, query, options, error, message):
 
 
 def test_kv_cache_step_of_unequal_tokens_raises(cache):
-    message = r"query has {} tokens and key 3; they must be equal in a step"
-    refused(cache, lambda: cache.step(QUERY[:, :, :2], KEY, VALUE), ValueError, message.format(2))
-    refused(cache, lambda: cache.step(QUERY[:, :, 0], KEY, VALUE), ValueError, message.format(1))
+    message = r"query has {} and key 3; they must be equal in a step"
+    refused(cache, lambda: cache.step(QUERY[:, :, :2], KEY, VALUE), ValueError, message.format("2 tokens"))
+    refused(cache, lambda: cache.step(QUERY[:, :, 0], KEY, VALUE), ValueError, message.format("1 token"))
 
 
 def test_kv_cache_attend_of_tokens_that_are_not_there_raises(cache):

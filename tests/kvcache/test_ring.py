@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcore.kvcache import KVCache, Rotary
+from fastcore.kvcache import CacheFullError, KVCache, Rotary
 from fastcore.kvcache.attend import Reader
 from fastcore.kvcache.ring import Ring
 from fastcore.kvcache.storage import Storage
@@ -73,10 +73,31 @@ def test_ring_attends_as_many_tokens_as_it_has_room_beside_the_window(rng, slack
     model.append(key, value)
     (query,) = draw(rng, 2, 1, slack + 2, 8)
     assert_attends(cache.attend(query[:, :, 1:]), model, query[:, :, 1:])
-    with pytest.raises(ValueError, match=rf"looks back to position .* ring dropped.*{slack + 1} tokens can always"):
+    with pytest.raises(ValueError, match=rf"looks back to position .* ring dropped.* newest {slack + 1} tokens? can"):
         cache.attend(query)
     with pytest.raises(ValueError, match="sequence 1"):
         cache.attend(query, lengths=[1, slack + 2])
+
+
+def test_ring_after_truncate_says_how_many_tokens_attend(rng):
+    cache, _ = ring_pair(1, 1, 8, window=5, sinks=0, slack=15)
+    cache.append(*draw(rng, 1, 1, 60, 8, 8))
+    cache.truncate(50)
+    (query,) = draw(rng, 1, 1, 7, 8)
+    with pytest.raises(ValueError, match=r"it holds 40 and later\. Now its newest 6 tokens can attend"):
+        cache.attend(query)
+    cache.attend(query[:, :, 1:])
+
+
+def test_ring_counts_no_more_tokens_than_angles_are_exact_for(rng):
+    cache, _ = ring_pair(1, 1, 8, window=5, sinks=0, slack=1)
+    cache._lengths, cache._kept_from = cache._lengths + (1 << 53) - 1, cache._kept_from + (1 << 53) - 6
+    key, value = draw(rng, 1, 1, 2, 8, 8)
+    for tokens in ((key, value), (key.astype(np.float64), value)):
+        with pytest.raises(CacheFullError, match="would get 9007199254740993"):
+            cache.append(*tokens)
+    cache.append(key[:, :, 1:], value[:, :, 1:])
+    assert cache.lengths == 1 << 53
 
 
 def test_ring_not_yet_full_attends_everything(rng):
