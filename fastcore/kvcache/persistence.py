@@ -1,12 +1,12 @@
 """Files of caches: NumPy's npz with a header and checksums, written so that no crash leaves half of one."""
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from os import PathLike
 from typing import IO, Any
 
@@ -22,12 +22,15 @@ HEADER, HEADER_DIGEST = "header", "header_sha256"  # entries beside the arrays
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_archive(path: str | PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def write_archive(
+    path: str | bytes | PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Write a JSON header and arrays under a temporary name, flush to disk, rename.
 
     Until the rename a file of that name stays what it was; whatever fails, the temporary one is removed.
     """
-    path = os.path.realpath(os.fspath(path))  # of a link the target is replaced
+    path = os.path.realpath(os.fsdecode(path))  # of a link the target is replaced
+    validate_cache.no_folder(path)
     described = {**header, "format": MAGIC, "version": VERSION, "sha256": {n: _digest(x) for n, x in arrays.items()}}
     text = json.dumps(described).encode()
     entries = {HEADER: text, HEADER_DIGEST: hashlib.sha256(text).digest()}
@@ -48,14 +51,18 @@ def write_archive(path: str | PathLike[str], header: Mapping[str, Any], arrays: 
 
 
 def _flush_folder(folder: str) -> None:
-    """Have the rename itself on disk, where folders can be opened (not on Windows)."""
+    """Have the rename itself on disk, where folders can be opened (not on Windows, nor without the right to read).
+
+    The file is there whether or not this works, so failing would say what is not true.
+    """
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _digest(array: np.ndarray) -> str:
@@ -113,8 +120,8 @@ class Archive:
         return np.frombuffer(memory, dtype).reshape(stored)
 
 
-@contextmanager
-def reading(path: str | PathLike[str]) -> Iterator[Archive]:
+@contextlib.contextmanager
+def reading(path: str | bytes | PathLike[str]) -> Iterator[Archive]:
     """Open a file of `write_archive`; whatever goes wrong with its contents inside the block is one ValueError."""
     with open(path, "rb") as file:
         try:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,11 +86,11 @@ def test_save_takes_any_path_and_follows_links(rng, tmp_path, monkeypatch):
     cache = filled(rng)
     os.mkdir("folder")
     os.symlink("folder/target", "link")
-    for path in ("plain", "folder/target", "link"):
+    for path in ("plain", "folder/target", "link", b"bytes", Path("object")):
         cache.save(path)
         assert repr(KVCache.load(path)) == repr(cache)
     assert os.path.islink("link")
-    assert sorted(os.listdir(".")) == ["folder", "link", "plain"]
+    assert sorted(os.listdir(".")) == ["bytes", "folder", "link", "object", "plain"]
 
 
 def test_save_and_load_of_no_file_raise_what_the_system_says(rng, tmp_path):
@@ -99,8 +100,23 @@ def test_save_and_load_of_no_file_raise_what_the_system_says(rng, tmp_path):
         filled(rng).save(tmp_path / "missing" / "x")
     with pytest.raises(OSError, match="directory"):
         KVCache.load(tmp_path)
+    for folder in (tmp_path, ""):
+        with pytest.raises(IsADirectoryError, match=r"path must name a file\. Got a folder"):
+            filled(rng).save(folder)
+    assert os.listdir(tmp_path) == []
     with pytest.raises(TypeError):
         filled(rng).save(None)
+
+
+def test_save_where_the_folder_cannot_be_opened_is_done(rng, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError("the folder may be written to, not read")
+
+    cache = filled(rng)
+    monkeypatch.setattr(os, "open", refuse)
+    cache.save(tmp_path / "x")
+    monkeypatch.undo()
+    assert repr(KVCache.load(tmp_path / "x")) == repr(cache)
 
 
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt(), MemoryError()], ids=repr)
