@@ -1,7 +1,6 @@
 """The stored bytes of keys and values behind both caches: pages of rows in one of five formats."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -76,7 +75,7 @@ class Storage:
         values: Sequence[np.ndarray],
         ring: tuple[int, int] | None = None,
     ) -> None:
-        """Store new tokens of several sequences.
+        """Store new tokens of several sequences. For tests and a look from outside; caches call `write_arrays`.
 
         Parameters
         ----------
@@ -110,7 +109,10 @@ class Storage:
         kernels.write_arrays(records, self._storage, keys, values, *ring)
 
     def read(self, table: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keys (G, n, D) and values (G, n, Dv) in float32 of n slots of a sequence."""
+        """Keys (G, n, D) and values (G, n, Dv) in float32 of n slots of a sequence.
+
+        For tests and a look from outside: attention reads the stored bytes itself.
+        """
         slots = np.asarray(slots, np.int64)
         heads = np.arange(self.num_kv_heads)[:, None]
         rows = (table[slots // self.page_size] * self.num_kv_heads + heads) * self.page_size + slots % self.page_size
@@ -125,10 +127,6 @@ class Storage:
         scales_address = 0 if scales is None else scales.ctypes.data
         read(out, rows.reshape(-1), stored.ctypes.data, row_bytes, scales_address, FORMAT[self.dtype].number)
         return out[:, :size].reshape(*rows.shape, size)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._storage = self._describe()  # a copy has addresses of its own
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy a page onto another one."""

@@ -27,7 +27,7 @@ def guarded_storage(at_end, *sizes):
     for name in storage.arrays:
         storage.arrays[name] = place(storage.arrays[name], at_end)
         setattr(storage, name, storage.arrays[name])
-    storage.__setstate__({})  # looks up the new addresses
+    storage._storage = storage._describe()  # the new addresses
     return storage
 
 

@@ -1,8 +1,6 @@
 """Stored bytes: the kernels write what the twin writes, bit for bit, into the right rows and no others."""
 
-import copy
 import os
-import pickle
 import platform
 import subprocess
 import sys
@@ -279,16 +277,6 @@ def test_storage_arrays_begin_at_a_cache_line_and_are_counted(dtype):
         assert not array.any()
     assert storage.nbytes == 3 * 5 * 2 * bytes_per_token(dtype, 20, 33)
     assert storage.keys is storage.arrays["keys"]
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-def test_storage_copies_write_to_their_own_memory(dtype, duplicate, rng):
-    storage = Storage(2, 3, 1, 8, 8, dtype)
-    other = duplicate(storage)
-    other.write([np.array([1])], [0], *([x] for x in new_tokens(rng, 1, 3, 8, 8)))
-    assert not any(array.any() for array in storage.arrays.values())
-    assert all(array.any() for array in other.arrays.values())
-    assert other.keys is other.arrays["keys"]
 
 
 SETTINGS = {
