@@ -6,6 +6,8 @@ from fastcore import reference
 from fastcore.kvcache import KVCache
 from fastcore.kvcache.storage import Storage
 
+# Half a step each of 256 weights, of which the largest is 1: what rounding them may cost beside the largest value.
+ROUNDED_WEIGHTS = 256 * 0.5 / 65535
 FORMATS = ["float32", "float16", "bfloat16", "int8", "int4"]
 
 
@@ -100,11 +102,14 @@ def assert_attends(got, model, query, lengths=None, **options):
 
 
 def cost_of_rounded_queries(model, query, scale):
-    """A bound: elements off by 2^-16 of the largest one shift no score by more than d, the weights by 2 d in sum."""
+    """A bound: elements off by 2^-16 of the largest one shift no score by more than d, the weights by 2 d in sum.
+
+    The weights of up to 256 keys at once are themselves rounded to 1 / 65535 of their largest.
+    """
     sums, values = ([np.abs(x[np.isfinite(x).all(-1)]) for x in rows] for rows in (model.keys, model.values))
     largest = np.abs(query).max() * (1.0 if model.rotary is None else 2**0.5)
     shift = abs(scale) * 2.0**-16 * largest * max(x.sum(-1).max(initial=0.0) for x in sums)
-    return 2.0 * shift * max(x.max(initial=0.0) for x in values)
+    return (2.0 * shift + ROUNDED_WEIGHTS) * max(x.max(initial=0.0) for x in values)
 
 
 def draw(rng, batch, heads, tokens, *sizes):

@@ -1,12 +1,13 @@
 """PagedKVCache from 16 threads at once: each method is atomic, so counts and data are exact when all are done."""
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 
 from fastcore.kvcache import CacheFullError
-from tests.kvcache.paged_model import WORDS, Words, assert_attends, assert_counted
+from tests.kvcache.paged_model import WORDS, Words, assert_attends, assert_counted, interrupted_at
 
 THREADS = 16
 PREFIX = list(range(21))
@@ -39,11 +40,11 @@ class Worker:
         self.words, self.caches, self.prefixes = words, caches, prefixes
         self.rng = np.random.default_rng(number)
         self.texts = {}  # (number of the cache, id) -> words
-        self.refused = 0
+        self.refused = self.interrupted = 0
 
     def run(self, rounds):
         operations = [self.allocate, self.fork_prefix, self.append, self.append, self.step, self.fork, self.truncate]
-        operations += [self.free, self.transfer, self.attend]
+        operations += [self.free, self.transfer, self.attend, self.interrupted_append]
         for _ in range(rounds):
             operation = operations[self.rng.integers(len(operations))]
             try:
@@ -86,6 +87,16 @@ class Worker:
         for sequence, text in zip(sequences, texts):
             self.texts[number, sequence] = self.texts[number, sequence] + text
         self.assert_attended(number, sequences, queries, results)
+
+    def interrupted_append(self):
+        """With MemoryError anywhere inside it: done in full, or not at all, and all go on."""
+        number, sequences = self.some()
+        for sequence in sequences[:1]:
+            cache, text = self.caches[number], self.drawn(self.rng.integers(1, 6))
+            call = partial(self.words.append, cache, [sequence], [text])
+            self.interrupted += interrupted_at(int(self.rng.integers(60)), MemoryError("injected"), call)
+            if cache.length(sequence) != len(self.texts[number, sequence]):
+                self.texts[number, sequence] = self.texts[number, sequence] + text
 
     def fork(self):
         number, sequences = self.some()
@@ -140,6 +151,7 @@ def test_paged_caches_shared_by_16_threads_hold_what_each_thread_put_there(pages
             texts |= {sequence: text for (of, sequence), text in worker.texts.items() if of == number}
         words.assert_stored(cache, texts)
         assert_counted(cache)
+    assert sum(worker.interrupted for worker in workers) > 0
     assert (sum(worker.refused for worker in workers) > 0) == (pages[0] == 40)
     for worker in workers:
         for number, sequence in worker.texts:
