@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks.registry import NUMPY, OURS
-from benchmarks.report import compared, is_timed, sides_of, title
+from benchmarks.report import compared, is_ours, is_timed, sides_of, title
 
 # Okabe and Ito's colours: told apart by colour-blind readers too.
 COLOURS = {
@@ -28,30 +28,41 @@ def colour(run: dict, side: str) -> str:
 
 
 def speedup(run: dict, names: list[str] | None = None) -> Figure:
-    """Bars: how many times longer each side takes than ours; whiskers: quartiles of the rounds."""
-    cases = [case for case in run["cases"] if compared(case) and (names is None or case["name"] in names)]
-    others = [side for side in sides_of(run) if any(side in compared(case) for case in cases)]
-    height = 0.8 / max(1, len(others))
-    figure = Figure(figsize=(9, 1.2 + 0.1 * len(cases) * max(4, len(others))), layout="constrained")
+    """Bars: how many times longer each side takes than ours; whiskers: quartiles of the rounds.
+
+    Other ways of ours, such as the same cache in float32, are left out.
+    """
+    cases = [case for case in run["cases"] if peers_of(case) and (names is None or case["name"] in names)]
+    others = [side for side in sides_of(run) if any(side in peers_of(case) for case in cases)]
+    # A bar a side that a case has, and the room of one between cases.
+    starts = [0]
+    for case in cases:
+        starts.append(starts[-1] + len(peers_of(case)) + 1)
+    figure = Figure(figsize=(9, 1.4 + 0.085 * starts[-1]), layout="constrained")
     axes = figure.subplots()
-    for index, side in enumerate(others):
-        rows = [row for row, case in enumerate(cases) if side in compared(case)]
-        ratios = [cases[row]["sides"][side]["ratio"] for row in rows]
+    for side in others:
+        own = [(start, case) for start, case in zip(starts, cases) if side in peers_of(case)]
+        ratios = [case["sides"][side]["ratio"] for _, case in own]
         whiskers = [[max(0.0, r[0] - r[1]) for r in ratios], [max(0.0, r[2] - r[0]) for r in ratios]]
-        places = [row + (index - (len(others) - 1) / 2) * height for row in rows]
+        places = [start + [each for each in others if each in peers_of(case)].index(side) for start, case in own]
         axes.barh(
-            places, [r[0] for r in ratios], height, xerr=whiskers, color=colour(run, side), label=title(side),
+            places, [r[0] for r in ratios], 1.0, xerr=whiskers, color=colour(run, side), label=title(side),
             error_kw={"elinewidth": 0.8},
         )  # fmt: skip
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    axes.set_yticks(range(len(cases)), [case["name"] for case in cases], fontsize=8)
-    axes.set_ylim(max(1, len(cases)) - 0.5, -0.5)  # the first case on top, no margins
+    middles = [start + (len(peers_of(case)) - 1) / 2 for start, case in zip(starts, cases)]
+    axes.set_yticks(middles, [case["name"] for case in cases], fontsize=8)
+    axes.set_ylim(max(1, starts[-1]) - 0.5, -1)  # the first case on top
     axes.set_xlabel("time relative to fastcore, log scale; right of the line fastcore is faster")
     if others:
-        figure.legend(loc="outside upper center", ncols=len(others), frameon=False)
+        figure.legend(loc="outside upper center", ncols=5, frameon=False)
     return figure
+
+
+def peers_of(case: dict) -> list[str]:
+    return [side for side in compared(case) if not is_ours(side)]
 
 
 def roofline(run: dict) -> Figure:

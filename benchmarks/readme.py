@@ -40,8 +40,14 @@ def shown(run: dict) -> list[str]:
     return names if len(names) <= MOST_ROWS else [name for name in names if IMPORTANT.match(name)] or names
 
 
+def by_domain(names: list[str]) -> list[list[str]]:
+    """Cases of one domain together, a table each: their sides are the same."""
+    domains = dict.fromkeys(name.split("/")[0] for name in names)
+    return [[name for name in names if name.split("/")[0] == domain] for domain in domains]
+
+
 def block(run: dict) -> str:
-    """Markers, picture, table, losses, what was not compared, and the machine."""
+    """Markers, picture, tables, losses, what was not compared, and the machine."""
     lost, wrong, absent = report.losses(run), report.failures(run), report.missing(run)
     lines = [
         BEGIN,
@@ -51,8 +57,7 @@ def block(run: dict) -> str:
         "",
         f"{report.CAPTION}.",
         "",
-        *report.table(run, shown(run), brief=True),
-        "",
+        *(line for names in by_domain(shown(run)) for line in (*report.table(run, names, brief=True), "")),
         *listed(f"**Losses** in the {len(run['cases'])} cases of this run", lost or ["none"]),
         *listed("**Wrong or failed**", wrong),
         *listed("**Not compared**", absent),
