@@ -63,6 +63,12 @@ def warm_up(model: Model, cache: Cached | Uncached) -> None:
         pass
 
 
+def warm_up_batch(model: Model, dtype: str) -> None:
+    """The same through pages."""
+    for _ in generate_batch(model, Batch(model, num_pages=4, dtype=dtype), [[0] * WARM_UP_TOKENS] * 2, 3):
+        pass
+
+
 class Timed(NamedTuple):
     """Generated tokens and the seconds each took; the first one includes the prompt."""
 
@@ -139,7 +145,7 @@ def answer_batch(language: Language, options: argparse.Namespace) -> None:
     lengths = [len(prompt) + options.max_tokens for prompt in prompts]
     page_size = 32
     pages = max(1, pages_for(lengths, options.at_once, page_size))
-    warm_up(language.model, Cached(language.model, WARM_UP_TOKENS + 3, DTYPES[options.cache]))
+    warm_up_batch(language.model, DTYPES[options.cache])
     batch = Batch(language.model, pages, page_size, DTYPES[options.cache])
     spent, written = Spent(), []
     answers = generate_batch(
