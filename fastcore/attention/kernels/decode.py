@@ -296,7 +296,8 @@ def decode_item(dtype, item, record, layout, shares, finished, scale, softcap, t
     span = span_of(record, layout, record[R.LENGTH] - record[R.NEW])
     share_keys = record[R.SHARE_KEYS]
     splits = count_shares(span.keys, share_keys)
-    group, split = item // splits, item % splits
+    # Heads side by side: what is fetched behind the end of a page of one head is the next head's.
+    split, group = item // layout[R.GROUPS], item % layout[R.GROUPS]
     factor = scale / softcap if softcap > 0 else scale * LOG2_E
     start_rows(record, layout, group, rows, factor, scratch)
     keys, values = keys_of(dtype, record, layout, group), values_of(dtype, record, layout, group)
