@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate, validate_cache, validate_pages
+from fastcore.kvcache.cache import Cache
 from fastcore.kvcache.call import attend_call, plain_call, plain_tokens
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
-from fastcore.kvcache.locking import Locked
 from fastcore.kvcache.persistence import reading, write_archive
 from fastcore.kvcache.ring import Ring
 from fastcore.kvcache.rotary import Rotary
@@ -18,7 +18,7 @@ from fastcore.kvcache.sequences import Sequences
 from fastcore.kvcache.storage import Storage
 
 
-class KVCache(Sequences, Locked):
+class KVCache(Sequences, Cache):
     """Keys and values of B sequences in memory reserved once, read in place by attention.
 
     Axes: B sequences, H query heads, G key/value heads (H % G == 0), T new tokens, D head size, Dv value size.
@@ -90,7 +90,7 @@ class KVCache(Sequences, Locked):
         except MemoryError as error:
             validate_cache.no_memory(sizes, per_token, error)
         Sequences.__init__(self, sizes, storage, ring, rotary)
-        Locked.__init__(self)
+        Cache.__init__(self)
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 
@@ -99,26 +99,9 @@ class KVCache(Sequences, Locked):
         return self._sizes.batch
 
     @property
-    def num_kv_heads(self) -> int:
-        return self._sizes.num_kv_heads
-
-    @property
     def capacity(self) -> int:
         """Tokens a sequence can hold; in a ring, rows it keeps of any number of tokens."""
         return self._sizes.capacity
-
-    @property
-    def head_dim(self) -> int:
-        return self._sizes.head_dim
-
-    @property
-    def value_dim(self) -> int:
-        return self._sizes.value_dim
-
-    @property
-    def dtype(self) -> str:
-        """The storage format."""
-        return self._storage.dtype
 
     @property
     def window(self) -> int | None:
@@ -129,18 +112,9 @@ class KVCache(Sequences, Locked):
         return 0 if self._ring is None else self._ring.sinks
 
     @property
-    def rotary(self) -> Rotary | None:
-        return self._rotary
-
-    @property
     def lengths(self) -> np.ndarray:
         """Tokens of each sequence, (B,) int64, a copy. In a ring all that were ever appended and not taken back."""
         return self._lengths.copy()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the stored keys, values and scales, all reserved at once."""
-        return self._storage.nbytes
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from fastcore._core import validate, validate_pages
 from fastcore.kvcache.attend import NO_NUMBERS, Reader
+from fastcore.kvcache.cache import Cache
 from fastcore.kvcache.errors import require_pages
 from fastcore.kvcache.growth import Entry, extended_table, pages_of, plan_growth
-from fastcore.kvcache.locking import Locked
 from fastcore.kvcache.pages import PagePool
 from fastcore.kvcache.ragged import NewTokens, Queries
 from fastcore.kvcache.rotary import Rotary
@@ -31,7 +31,7 @@ class PagedStats(NamedTuple):
     nbytes: int
 
 
-class PagedState(Locked):
+class PagedState(Cache):
     """What a paged cache holds, what can be read of it, and how it changes; `PagedKVCache` has the calls.
 
     A call holds `_lock`, settles first, and holds `_busy` while it relies on what it read. A change sets `_open`,
@@ -60,32 +60,6 @@ class PagedState(Locked):
     @property
     def page_size(self) -> int:
         return self._sizes.page_size
-
-    @property
-    def num_kv_heads(self) -> int:
-        return self._sizes.num_kv_heads
-
-    @property
-    def head_dim(self) -> int:
-        return self._sizes.head_dim
-
-    @property
-    def value_dim(self) -> int:
-        return self._sizes.value_dim
-
-    @property
-    def dtype(self) -> str:
-        """The storage format."""
-        return self._storage.dtype
-
-    @property
-    def rotary(self) -> Rotary | None:
-        return self._rotary
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the stored keys, values and scales, all reserved at once."""
-        return self._storage.nbytes
 
     @property
     def sequences(self) -> tuple[int, ...]:

@@ -78,9 +78,9 @@ def dot_keys_fixed(out, fixed, side, rows, ahead, queries):
             ahead.row_bytes, ahead.rows, 4,
         )  # fmt: skip
     return dot_fixed(
-            out, planes, stride, factors, corrections, base, row_bytes, scales, step, rows, columns, ahead.address,
-            ahead.row_bytes, ahead.rows, WIDEST,
-        )  # fmt: skip
+        out, planes, stride, factors, corrections, base, row_bytes, scales, step, rows, columns, ahead.address,
+        ahead.row_bytes, ahead.rows, WIDEST,
+    )  # fmt: skip
 
 
 @kernel
@@ -185,14 +185,14 @@ def add_units(weights, tile, side, rows, ahead, count, unit, queries, units):
             )  # fmt: skip
     elif units == HALF_UNITS:
         add_rows(
-                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
-                ahead.row_bytes, ahead.rows, WIDEST, HALF_UNITS,
-            )  # fmt: skip
+            out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+            ahead.row_bytes, ahead.rows, WIDEST, HALF_UNITS,
+        )  # fmt: skip
     else:
         add_rows(
-                out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
-                ahead.row_bytes, ahead.rows, WIDEST, 1,
-            )  # fmt: skip
+            out, stride, weights, base, row_bytes, scales, scale_bytes, rows, count, unit, ahead.address,
+            ahead.row_bytes, ahead.rows, WIDEST, 1,
+        )  # fmt: skip
 
 
 @kernel
