@@ -23,6 +23,7 @@ _MODULE_OF = {
     "get_num_threads": "fastcore._core.threads",
     "kvcache": "fastcore.kvcache",
     "merge_attention_states": "fastcore.attention",
+    "metrics": "fastcore.metrics",
     "nn": "fastcore.nn",
     "num_threads": "fastcore._core.threads",
     "reference": "fastcore.reference",
@@ -41,6 +42,7 @@ __all__ = [
     "get_num_threads",
     "kvcache",
     "merge_attention_states",
+    "metrics",
     "nn",
     "num_threads",
     "reference",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fastcore import attention, kvcache, nn, reference
+    from fastcore import attention, kvcache, metrics, nn, reference
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding

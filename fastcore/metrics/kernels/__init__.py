@@ -1,0 +1,1 @@
+"""Kernels of the metrics: counts, histograms, orders of scores, sums over blocks, distances."""
