@@ -21,13 +21,18 @@ _SCORER_FUNCTION = "_score_func"  # where a scorer of scikit-learn holds its met
 _NOT_SUBSTITUTED = {"entropy"}
 
 
-def _theirs(name: str) -> Callable | None:
-    return getattr(sklearn.metrics, name, None) or getattr(sklearn.metrics.cluster, name, None)
+def theirs(name: str) -> Callable:
+    """What scikit-learn has under this name now."""
+    return getattr(sklearn.metrics, name, None) or getattr(sklearn.metrics.cluster, name)
 
 
 def substituted_names() -> list[str]:
     """Names of the metrics that both have, and `patch_sklearn` substitutes."""
-    return sorted(name for name in set(metrics._MODULE_OF) - _NOT_SUBSTITUTED if _theirs(name) is not None)
+    return sorted(
+        name
+        for name in set(metrics._MODULE_OF) - _NOT_SUBSTITUTED
+        if hasattr(sklearn.metrics, name) or hasattr(sklearn.metrics.cluster, name)
+    )
 
 
 class patch_sklearn(ContextDecorator):
@@ -43,7 +48,7 @@ class patch_sklearn(ContextDecorator):
         self._names = [validate.choice(name, "name", known) for name in dict.fromkeys(names)] or known
 
     def __enter__(self) -> "patch_sklearn":
-        functions = {name: (_theirs(name), getattr(metrics, name)) for name in self._names}
+        functions = {name: (theirs(name), getattr(metrics, name)) for name in self._names}
         substitution.enter(_PACKAGE, functions, _SCORER_FUNCTION)
         return self
 

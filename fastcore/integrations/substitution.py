@@ -42,8 +42,7 @@ def _modules(package: str) -> Iterator[ModuleType]:
 def _held(package: str, attribute: str) -> Iterator[tuple[Any, str, Any]]:
     """(holder, attribute, value) of all that modules hold, and of ``attribute`` of the objects they hold.
 
-    Objects are looked into one level deep, and in the values of a module's dictionaries: scikit-learn's scorers stand in
-    both.
+    Objects are looked into one level deep, those in a module's dictionaries too: scikit-learn keeps scorers there.
     """
     for module in _modules(package):
         for name, value in list(vars(module).items()):

@@ -30,7 +30,7 @@ def pytest_configure(config):
         except (ImportError, AttributeError) as error:
             MISSING.append(f"{name} ({error})")
             continue
-        functions[name] = integration._theirs(name), counted(name, ours)
+        functions[name] = integration.theirs(name), counted(name, ours)
     substitution.enter("sklearn", functions, integration._SCORER_FUNCTION)
 
 
