@@ -1,0 +1,130 @@
+"""Columns: how kernels read labels of any number type, at any stride, with one compiled body.
+
+A column is (address, stride in bytes, kind), three integers. A block of it becomes int32 codes, from which everything
+else counts.
+"""
+
+import numpy as np
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+
+# Elements of a block: its codes (8 kB) stay in the L1 cache.
+BLOCK = 2048
+
+I8, U8, I16, U16, I32, U32, I64, U64, F32, F64 = range(10)
+_KIND_OF = {
+    np.dtype(name): kind
+    for name, kind in {
+        "b1": U8, "i1": I8, "u1": U8, "i2": I16, "u2": U16, "i4": I32, "u4": U32, "i8": I64, "u8": U64, "f4": F32,
+        "f8": F64,
+    }.items()
+}  # fmt: skip
+_WIDER = {np.dtype("f2"): np.float32}
+
+
+def kind_of(dtype):
+    """The kind of a native dtype; None where kernels do not read it."""
+    return _KIND_OF.get(dtype)
+
+
+def readable(array):
+    """A (N,) array of numbers as kernels read it: native, aligned, of a kind; itself where it can be. None if none."""
+    dtype = array.dtype
+    if dtype in _KIND_OF and array.flags.aligned:
+        return array
+    if dtype.kind not in "biuf":
+        return None
+    native = np.dtype(_WIDER.get(dtype.newbyteorder("="), dtype.newbyteorder("=")))
+    return np.require(array, native, "A") if native in _KIND_OF else None
+
+
+def column(array):
+    """(address, stride, kind) of what `readable` gave; the caller keeps the array alive."""
+    return array.ctypes.data, array.strides[0], _KIND_OF[array.dtype]
+
+
+@kernel
+def add_integers(items, count, low, size, factor, codes):
+    """codes += (items - low) * factor; whether all are in [low, low + size), others count as low."""
+    outside = 0
+    for i in range(count):
+        code = np.uint64(np.int64(simd.load_scalar(simd.advance(items, i)))) - np.uint64(np.int64(low))
+        is_outside = code >= np.uint64(np.int64(size))
+        outside |= np.int64(is_outside)
+        codes[i] += np.int32(np.int64(0) if is_outside else np.int64(code)) * np.int32(factor)
+    return outside == 0
+
+
+@kernel
+def add_floats(items, count, low, size, factor, codes):
+    """`add_integers` of floats; those that hold no integer are outside too."""
+    outside = 0
+    lowest, highest = np.float64(low), np.float64(low + size - 1)
+    for i in range(count):
+        value = np.float64(simd.load_scalar(simd.advance(items, i)))
+        is_inside = (value >= lowest) & (value <= highest)
+        offset = (value if is_inside else lowest) - lowest
+        code = np.int32(offset)
+        outside |= np.int64((not is_inside) | (np.float64(code) != offset))
+        codes[i] += code * np.int32(factor)
+    return outside == 0
+
+
+@kernel
+def item_size(kind):
+    """Bytes of an element."""
+    if kind <= U8:
+        return 1
+    if kind <= U16:
+        return 2
+    return 4 if kind in (I32, U32, F32) else 8
+
+
+@kernel
+def gather_items(address, stride, width, count, scratch):
+    """scratch holds ``count`` elements of ``width`` bytes, side by side, that lay ``stride`` bytes apart."""
+    source, target = simd.pointer_at(address, simd.i8), simd.cast_pointer(simd.pointer(scratch), simd.i8)
+    if width == 8:
+        for i in range(count):
+            item = simd.load_scalar(simd.cast_pointer(simd.advance(source, i * stride), simd.i64))
+            simd.store_scalar(simd.cast_pointer(simd.advance(target, 8 * i), simd.i64), item)
+    elif width == 4:
+        for i in range(count):
+            item = simd.load_scalar(simd.cast_pointer(simd.advance(source, i * stride), simd.i32))
+            simd.store_scalar(simd.cast_pointer(simd.advance(target, 4 * i), simd.i32), item)
+    else:
+        for i in range(count):
+            for byte in range(width):
+                item = simd.load_scalar(simd.advance(source, i * stride + byte))
+                simd.store_scalar(simd.advance(target, i * width + byte), item)
+
+
+@kernel
+def add_codes(address, stride, kind, start, count, low, size, factor, codes, scratch):
+    """codes[:count] += (column[start : start + count] - low) * factor, or False where one is not in [low, low + size).
+
+    codes (BLOCK,) int32, scratch (BLOCK,) int64; count <= BLOCK; size * factor < 2**31.
+    """
+    base = address + start * stride
+    width = item_size(kind)
+    if stride != width:
+        gather_items(base, stride, width, count, scratch)
+        base = np.int64(scratch.ctypes.data)
+    if kind == I8:
+        return add_integers(simd.pointer_at(base, simd.i8), count, low, size, factor, codes)
+    if kind == U8:
+        return add_integers(simd.pointer_at(base, simd.u8), count, low, size, factor, codes)
+    if kind == I16:
+        return add_integers(simd.pointer_at(base, simd.i16), count, low, size, factor, codes)
+    if kind == U16:
+        return add_integers(simd.pointer_at(base, simd.u16), count, low, size, factor, codes)
+    if kind == I32:
+        return add_integers(simd.pointer_at(base, simd.i32), count, low, size, factor, codes)
+    if kind == U32:
+        return add_integers(simd.pointer_at(base, simd.u32), count, low, size, factor, codes)
+    if kind in (I64, U64):
+        return add_integers(simd.pointer_at(base, simd.i64), count, low, size, factor, codes)
+    if kind == F32:
+        return add_floats(simd.pointer_at(base, simd.f32), count, low, size, factor, codes)
+    return add_floats(simd.pointer_at(base, simd.f64), count, low, size, factor, codes)

@@ -1,0 +1,157 @@
+"""Labels that hold integers: their range, and codes by a table over it."""
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.metrics.kernels import columns
+from fastcore.metrics.kernels.columns import BLOCK, add_codes, gather_items, item_size
+
+ITEM = 16 * BLOCK
+# Serial nanoseconds an element: the range from memory, a table (mark or look up) from cache.
+NS_OF_RANGE, NS_OF_TABLE = 0.3, 0.7
+# A table has at most so many entries a label, or this many.
+ENTRIES_PER_LABEL = 2
+SMALLEST_LIMIT = 1 << 16
+# Beyond, float64 no longer holds each integer.
+LARGEST_FLOAT = 2.0**53
+LARGEST = 2**63 - 1
+
+
+@kernel
+def integer_range(items, count, low, high):
+    """(low, high, True), widened by ``count`` integers."""
+    for i in range(count):
+        value = np.int64(simd.load_scalar(simd.advance(items, i)))
+        low = min(low, value)
+        high = max(high, value)
+    return low, high, True
+
+
+@kernel
+def float_range(items, count, low, high):
+    """`integer_range` of floats, and whether each holds an integer."""
+    others = 0
+    lowest, highest = np.float64(low), np.float64(high)
+    for i in range(count):
+        value = np.float64(simd.load_scalar(simd.advance(items, i)))
+        is_integer = (np.abs(value) <= LARGEST_FLOAT) & (np.floor(value) == value)
+        others |= np.int64(not is_integer)
+        value = value if is_integer else 0.0
+        lowest = min(lowest, value)
+        highest = max(highest, value)
+    return np.int64(lowest), np.int64(highest), others == 0
+
+
+@kernel
+def block_range(base, kind, count, low, high):
+    """(low, high, whether all are integers) of contiguous elements."""
+    if kind == columns.I8:
+        return integer_range(simd.pointer_at(base, simd.i8), count, low, high)
+    if kind == columns.U8:
+        return integer_range(simd.pointer_at(base, simd.u8), count, low, high)
+    if kind == columns.I16:
+        return integer_range(simd.pointer_at(base, simd.i16), count, low, high)
+    if kind == columns.U16:
+        return integer_range(simd.pointer_at(base, simd.u16), count, low, high)
+    if kind == columns.I32:
+        return integer_range(simd.pointer_at(base, simd.i32), count, low, high)
+    if kind == columns.U32:
+        return integer_range(simd.pointer_at(base, simd.u32), count, low, high)
+    if kind in (columns.I64, columns.U64):
+        return integer_range(simd.pointer_at(base, simd.i64), count, low, high)
+    if kind == columns.F32:
+        return float_range(simd.pointer_at(base, simd.f32), count, low, high)
+    return float_range(simd.pointer_at(base, simd.f64), count, low, high)
+
+
+def find_range(address, stride, kind, length, first, ranges, counter):
+    """ranges[item] = lowest, highest, 1 if all hold integers; of items of ITEM elements. first: one of the elements."""
+    scratch = np.empty(BLOCK, np.int64)
+    width = item_size(kind)
+    item = next_item(counter, -1)
+    while item * ITEM < length:
+        low, high, integers = first, first, True
+        for start in range(item * ITEM, min((item + 1) * ITEM, length), BLOCK):
+            count = min(BLOCK, length - start)
+            base = address + start * stride
+            if stride != width:
+                gather_items(base, stride, width, count, scratch)
+                base = np.int64(scratch.ctypes.data)
+            low, high, are_integers = block_range(base, kind, count, low, high)
+            integers &= are_integers
+        ranges[item, 0], ranges[item, 1], ranges[item, 2] = low, high, np.int64(integers)
+        item = next_item(counter, item)
+
+
+def find_range_parallel(body, workers, address, stride, kind, length, first, ranges, counter):
+    """`find_range` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (address, stride, kind, length, first, ranges, counter))
+
+
+def use_table(address, stride, kind, length, low, table, mark, codes, counter):
+    """mark: table[label - low] = 1 for each label that occurs; else codes = table[label - low]."""
+    scratch, offsets = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int32)
+    item = next_item(counter, -1)
+    while item * ITEM < length:
+        for start in range(item * ITEM, min((item + 1) * ITEM, length), BLOCK):
+            count = min(BLOCK, length - start)
+            offsets[:] = 0
+            add_codes(address, stride, kind, start, count, low, table.size, 1, offsets, scratch)
+            if mark:
+                for i in range(count):
+                    table[np.int64(offsets[i])] = 1
+            else:
+                block = codes[start : start + count]
+                for i in range(count):
+                    block[i] = table[np.int64(offsets[i])]
+        item = next_item(counter, item)
+
+
+def use_table_parallel(body, workers, address, stride, kind, length, low, table, mark, codes, counter):
+    """`use_table` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (address, stride, kind, length, low, table, mark, codes, counter))
+
+
+_COLUMN = [types.int64, types.int64, types.int64, types.int64]
+_CODES = types.Array(types.int32, 1, "C")
+_RANGE = SharedWork(find_range, find_range_parallel, [*_COLUMN, types.int64, types.Array(types.int64, 2, "C")])
+_TABLE = SharedWork(use_table, use_table_parallel, [*_COLUMN, types.int64, _CODES, types.boolean, _CODES])
+
+
+def range_of(labels):
+    """(lowest, highest) of (N,) labels as `columns.readable` gives them; None where one holds no integer in int64.
+
+    N > 0.
+    """
+    length = len(labels)
+    first = labels[0].item()
+    holds_integer = abs(first) <= LARGEST_FLOAT and first == int(first) if type(first) is float else first <= LARGEST
+    if not holds_integer:
+        return None
+    ranges = np.empty((-(-length // ITEM), 3), np.int64)
+    _RANGE(length * NS_OF_RANGE, *columns.column(labels), length, int(first), ranges)
+    low, high = int(ranges[:, 0].min()), int(ranges[:, 1].max())
+    if not ranges[:, 2].all() or (low < 0 and labels.dtype.kind == "u"):
+        return None
+    return low, high
+
+
+def encode_by_table(labels, low, high):
+    """(classes, codes (N,) int32) of (N,) labels in [low, high]; None where their range is too wide for a table."""
+    length, size = len(labels), high - low + 1
+    if size > max(SMALLEST_LIMIT, ENTRIES_PER_LABEL * length):
+        return None
+    where = columns.column(labels)
+    table = np.zeros(size, np.int32)
+    codes = np.empty(length, np.int32)
+    _TABLE(length * NS_OF_TABLE, *where, length, low, table, True, codes)
+    present = np.flatnonzero(table)
+    np.cumsum(table, out=table)
+    table -= 1
+    _TABLE(length * NS_OF_TABLE, *where, length, low, table, False, codes)
+    return (present + low).astype(labels.dtype), codes
