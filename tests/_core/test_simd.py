@@ -79,6 +79,21 @@ def test_float_operators_match_numpy(dtype, rng):
 
 
 @kernel
+def square_root(x, out):
+    simd.store(simd.pointer(out), simd.sqrt(simd.load(simd.pointer(x), LANES)))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sqrt_is_correctly_rounded(dtype, rng):
+    x = np.exp(20 * rng.standard_normal(LANES)).astype(dtype)
+    for values in (x, np.array([0.0, -0.0, np.inf, -1.0, np.nan, 49.0, np.finfo(dtype).tiny / 8, 2.0], dtype)):
+        out = np.empty_like(values)
+        square_root(values, out)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(out, np.sqrt(values))
+
+
+@kernel
 def integer_operators(x, y, s, out):
     a, b = simd.load(simd.pointer(x), LANES), simd.load(simd.pointer(y), LANES)
     o = simd.pointer(out)

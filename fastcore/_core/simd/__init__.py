@@ -71,6 +71,7 @@ if config.DISABLE_JIT:
         select,
         sigmoid,
         softmax_exp2,
+        sqrt,
         store,
         store_first,
         store_scalar,
@@ -97,6 +98,7 @@ else:
         reduce_min,
         rotate,
         select,
+        sqrt,
     )
     from fastcore._core.simd.logarithm import log
     from fastcore._core.simd.memory import (
@@ -162,6 +164,7 @@ __all__ = [
     "select",
     "sigmoid",
     "softmax_exp2",
+    "sqrt",
     "store",
     "store_first",
     "store_scalar",

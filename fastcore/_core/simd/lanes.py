@@ -1,4 +1,4 @@
-"""Functions of lanes: broadcast, select, fma, minimum and maximum, reductions, conversions."""
+"""Functions of lanes: broadcast, select, fma, sqrt, minimum and maximum, reductions, conversions."""
 
 from llvmlite import ir
 from numba import types
@@ -79,6 +79,18 @@ def fma(typingctx, a, b, c):
         return emit_fma(builder, *vectors)
 
     return sig, codegen
+
+
+@intrinsic
+def sqrt(typingctx, vector):
+    """Return the square root of each lane, correctly rounded; NaN of what is below 0."""
+    if not isinstance(vector, Vector) or not vector.is_float:
+        return None
+
+    def codegen(context, builder, sig, args):
+        return call(builder, f"llvm.sqrt.{suffix(args[0].type)}", args[0].type, [args[0]])
+
+    return vector(vector), codegen
 
 
 @intrinsic

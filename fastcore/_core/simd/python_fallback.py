@@ -130,6 +130,11 @@ def fma(a, b, c):
         return _astype(a.astype(np.float64) * b + c, a.dtype)
 
 
+def sqrt(vector):
+    with np.errstate(**_QUIET):
+        return _lanes(np.sqrt(np.asarray(vector)))
+
+
 def select(mask, a, b):
     return _lanes(np.where(mask, *_together(a, b)))
 
