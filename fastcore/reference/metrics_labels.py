@@ -32,7 +32,7 @@ def per_label_counts(
     labels = np.arange(num_labels)
     is_true, is_pred = codes_true == labels[:, None], codes_pred == labels[:, None]
     each = 1 if weights is None else np.asarray(weights, np.float64)
-    return tuple((cells * each).sum(1) for cells in (is_true & is_pred, is_true, is_pred))  # type: ignore[return-value]
+    return tuple((cells * each).sum(1) for cells in (is_true & is_pred, is_true, is_pred))
 
 
 def binary_counts(y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, ...]:

@@ -47,7 +47,7 @@ def column(array):
 @kernel
 def add_integers(items, count, low, size, factor, codes):
     """codes += (items - low) * factor; whether all are in [low, low + size), others count as low."""
-    outside = 0
+    outside = np.int64(0)
     for i in range(count):
         code = np.uint64(np.int64(simd.load_scalar(simd.advance(items, i)))) - np.uint64(np.int64(low))
         is_outside = code >= np.uint64(np.int64(size))
@@ -59,7 +59,7 @@ def add_integers(items, count, low, size, factor, codes):
 @kernel
 def add_floats(items, count, low, size, factor, codes):
     """`add_integers` of floats; those that hold no integer are outside too."""
-    outside = 0
+    outside = np.int64(0)
     lowest, highest = np.float64(low), np.float64(low + size - 1)
     for i in range(count):
         value = np.float64(simd.load_scalar(simd.advance(items, i)))
@@ -93,6 +93,9 @@ def gather_items(address, stride, width, count, scratch):
         for i in range(count):
             item = simd.load_scalar(simd.cast_pointer(simd.advance(source, i * stride), simd.i32))
             simd.store_scalar(simd.cast_pointer(simd.advance(target, 4 * i), simd.i32), item)
+    elif width == 1:
+        for i in range(count):
+            simd.store_scalar(simd.advance(target, i), simd.load_scalar(simd.advance(source, i * stride)))
     else:
         for i in range(count):
             for byte in range(width):
@@ -101,16 +104,28 @@ def gather_items(address, stride, width, count, scratch):
 
 
 @kernel
+def place(address, stride, width, start, count, scratch):
+    """Address of ``count`` contiguous elements: in place, or copied to ``scratch``."""
+    base = address + start * stride
+    if stride == width:
+        return base
+    gather_items(base, stride, width, count, scratch)
+    return np.int64(scratch.ctypes.data)
+
+
+@kernel
+def scratch_for(is_contiguous):
+    """Memory for a block of any item size, where it is needed: taking it costs as much as counting 1000 labels."""
+    return np.empty(0 if is_contiguous else BLOCK, np.int64)
+
+
+@kernel
 def add_codes(address, stride, kind, start, count, low, size, factor, codes, scratch):
     """codes[:count] += (column[start : start + count] - low) * factor, or False where one is not in [low, low + size).
 
     codes (BLOCK,) int32, scratch (BLOCK,) int64; count <= BLOCK; size * factor < 2**31.
     """
-    base = address + start * stride
-    width = item_size(kind)
-    if stride != width:
-        gather_items(base, stride, width, count, scratch)
-        base = np.int64(scratch.ctypes.data)
+    base = place(address, stride, item_size(kind), start, count, scratch)
     if kind == I8:
         return add_integers(simd.pointer_at(base, simd.i8), count, low, size, factor, codes)
     if kind == U8:

@@ -7,7 +7,7 @@ from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.metrics.kernels import columns
-from fastcore.metrics.kernels.columns import BLOCK, add_codes, gather_items, item_size
+from fastcore.metrics.kernels.columns import BLOCK, add_codes, item_size, place
 
 ITEM = 16 * BLOCK
 # Serial nanoseconds an element: the range from memory, a table (mark or look up) from cache.
@@ -33,13 +33,13 @@ def integer_range(items, count, low, high):
 @kernel
 def float_range(items, count, low, high):
     """`integer_range` of floats, and whether each holds an integer."""
-    others = 0
+    others = np.int64(0)
     lowest, highest = np.float64(low), np.float64(high)
     for i in range(count):
         value = np.float64(simd.load_scalar(simd.advance(items, i)))
         is_integer = (np.abs(value) <= LARGEST_FLOAT) & (np.floor(value) == value)
         others |= np.int64(not is_integer)
-        value = value if is_integer else 0.0
+        value = value if is_integer else np.float64(0.0)
         lowest = min(lowest, value)
         highest = max(highest, value)
     return np.int64(lowest), np.int64(highest), others == 0
@@ -76,10 +76,7 @@ def find_range(address, stride, kind, length, first, ranges, counter):
         low, high, integers = first, first, True
         for start in range(item * ITEM, min((item + 1) * ITEM, length), BLOCK):
             count = min(BLOCK, length - start)
-            base = address + start * stride
-            if stride != width:
-                gather_items(base, stride, width, count, scratch)
-                base = np.int64(scratch.ctypes.data)
+            base = place(address, stride, width, start, count, scratch)
             low, high, are_integers = block_range(base, kind, count, low, high)
             integers &= are_integers
         ranges[item, 0], ranges[item, 1], ranges[item, 2] = low, high, np.int64(integers)

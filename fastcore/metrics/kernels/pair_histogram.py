@@ -59,7 +59,7 @@ def count_pairs(record, counts, outside, counter):
     if not inside:
         outside[0] = 1
     for cell in range(cells):
-        total = np.int64(0)
+        total = 0
         for k in range(COPIES):
             total += copies[k * cells + cell]
         if total != 0:
