@@ -232,7 +232,7 @@ def uplift_by_percentile(
         treated, control = [part[flag] for part, flag in parts], [part[~flag] for part, flag in parts]
     else:
         treated, control = np.array_split(y[t], bins), np.array_split(y[~t], bins)
-    result = {}
+    result: dict[str, np.ndarray] = {}
     for name, groups in (("treatment", treated), ("control", control)):
         size = np.array([len(group) for group in groups])
         rate = np.array([group.mean() if group.size else math.nan for group in groups])

@@ -1,0 +1,167 @@
+"""Effects of a treatment on the mean of an outcome."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core.validate_targets import option, real, same_lengths
+from fastcore._core.validate_uplift import both_values, one_pair_each, outcomes, zeros_and_ones
+from fastcore.metrics.kernels.treatment import KIND_OF, TREATMENT_KIND_OF, treatment_effect
+from fastcore.metrics.warning import warn_undefined
+
+_ndarray = np.ndarray
+
+
+class TreatmentEffect(NamedTuple):
+    """What `average_treatment_effect` found.
+
+    effect : the difference of means, in units of the outcome
+    standard_error : of `effect`
+    low, high : confidence interval around `effect`
+    degrees_of_freedom : of the t distribution that the interval is from; inf for the normal one
+    n_treated, n_control : rows
+    """
+
+    effect: float
+    standard_error: float
+    low: float
+    high: float
+    degrees_of_freedom: float
+    n_treated: int
+    n_control: int
+
+
+def average_treatment_effect(
+    outcome: Any, treatment: Any, *, pairs: Any = None, confidence: float = 0.95, distribution: str = "t"
+) -> TreatmentEffect:
+    """E[Y | T = 1] - E[Y | T = 0] with standard error and confidence interval.
+
+    Parameters
+    ----------
+    outcome : (N,) real numbers, finite
+    treatment : (N,) 0 for control and 1 for treated, as bools, integers or floats; both occur
+    pairs : (N,) labels of any kind that can be sorted, optional
+        Rows of one label are a matched pair: one treated, one control. The effect is then the mean of the differences
+        within pairs, and its standard error their standard deviation over the root of their number.
+    confidence : float in (0, 1), the probability that such an interval covers the effect
+    distribution : {'t', 'normal'}
+        't' has Welch's degrees of freedom, with pairs their number less one; 'normal' is its limit for many rows.
+
+    Returns
+    -------
+    TreatmentEffect, a named tuple of effect, standard_error, low, high, degrees_of_freedom, n_treated, n_control
+
+    Raises
+    ------
+    ValueError : lengths disagree, a treatment other than 0 or 1, one group only, NaN or infinite outcomes, a label
+        without its two rows, a confidence outside (0, 1)
+    TypeError : not numbers
+
+    Warns
+    -----
+    UndefinedMetricWarning : a group of one row, or one pair: standard error and interval are NaN
+
+    Notes
+    -----
+    Without pairs the squared standard error is s1**2 / n1 + s0**2 / n0, sample variances with n - 1: Neyman's (1923)
+    conservative estimate for a randomised experiment, and Welch's (1947) of two samples. With pairs it is Imbens and
+    Rubin 2015, "Causal Inference", eq. 10.3 and 10.7. One pass over memory; float32 and integers are summed in
+    float64, around the mean, so that outcomes of 1e9 + noise keep the digits of the noise. The same to the last bit
+    for any number of threads.
+    """
+    # The short way, 5 us instead of 25 us for 10 rows.
+    if (
+        type(outcome) is type(treatment) is _ndarray
+        and pairs is None
+        and distribution == "t"
+        and type(confidence) is float
+        and 0.0 < confidence < 1.0
+        and outcome.ndim == treatment.ndim == 1
+        and outcome.dtype in KIND_OF
+        and treatment.dtype in TREATMENT_KIND_OF
+        and len(outcome) == len(treatment) > 1
+        and outcome.flags.c_contiguous
+        and treatment.flags.c_contiguous
+    ):
+        is_valid, effect, error, freedom, treated, control = treatment_effect(outcome, treatment)
+        # NaN and infinite outcomes, groups of no row or one: all end in a NaN.
+        if is_valid and error < math.inf:
+            half = float(_quantiles()(freedom, 0.5 + 0.5 * confidence)) * error
+            return TreatmentEffect(effect, error, effect - half, effect + half, freedom, int(treated), int(control))
+    confidence = real(confidence, "confidence", 0, 1, "average_treatment_effect", closed="neither")
+    distribution = option(distribution, "distribution", ("t", "normal"), "average_treatment_effect")
+    same_lengths(outcome, treatment, pairs)
+    flags = np.ascontiguousarray(zeros_and_ones(treatment, "treatment"))
+    y = outcomes(outcome, "outcome")
+    same_lengths(y, flags)
+    return _effect(y, flags, pairs, confidence, distribution)
+
+
+def _effect(y: np.ndarray, flags: np.ndarray, pairs: Any, confidence: float, distribution: str) -> TreatmentEffect:
+    """`average_treatment_effect` of checked arguments."""
+    n_treated = int(np.count_nonzero(flags))
+    n_control = y.size - n_treated
+    if pairs is None:
+        both_values(n_treated, y.size, "treatment")
+        _, effect, error, freedom, _, _ = treatment_effect(y, flags)
+        if not math.isfinite(error) and min(n_treated, n_control) > 1:  # squares beyond float64's range
+            _, effect, error, freedom, _, _ = treatment_effect(np.ldexp(y.astype(np.float64), -600), flags)
+            effect, error = effect * 2.0**600, error * 2.0**600
+    else:
+        rows = one_pair_each(pairs, flags)
+        effect, error = _of_differences(np.asarray(y[rows[:, 1]], np.float64) - y[rows[:, 0]])
+        freedom = len(rows) - 1.0
+    if min(n_treated, n_control) < 2 and math.isnan(error):
+        what = "there is one pair" if pairs is not None else "a group has one row"
+        warn_undefined(f"The standard error is undefined where {what}, and is set to NaN.", stacklevel=4)
+    if math.isnan(error) or distribution == "normal":
+        freedom = freedom if math.isnan(error) else math.inf
+    half = math.nan if math.isnan(error) else float(_quantiles()(freedom, 0.5 + 0.5 * confidence)) * error
+    return TreatmentEffect(effect, error, effect - half, effect + half, freedom, n_treated, n_control)
+
+
+def _of_differences(differences: np.ndarray) -> tuple[float, float]:
+    """Mean and its standard error."""
+    count = differences.size
+    mean = float(differences.mean())
+    if count < 2:
+        return mean, math.nan
+    return mean, float(differences.std(ddof=1)) / math.sqrt(count)
+
+
+@functools.cache
+def _quantiles() -> Callable[[float, float], float]:
+    """Quantile of Student's t by degrees of freedom and probability; scipy.special is loaded where it is first used."""
+    from scipy.special import stdtrit
+
+    quantile: Callable[[float, float], float] = stdtrit
+    return quantile
+
+
+def uplift(y: Any, treatment: Any) -> float:
+    """P(Y = 1 | T = 1) - P(Y = 1 | T = 0), from counts.
+
+    Parameters
+    ----------
+    y : (N,) 0 or 1, as bools, integers or floats
+    treatment : (N,) 0 for control and 1 for treated, likewise; both occur
+
+    Returns
+    -------
+    float, from -1 to 1
+
+    Raises
+    ------
+    ValueError : lengths disagree, values other than 0 and 1, one group only
+    TypeError : not numbers
+    """
+    same_lengths(y, treatment)
+    responses, flags = zeros_and_ones(y, "y"), zeros_and_ones(treatment, "treatment")
+    same_lengths(responses, flags)
+    treated = int(np.count_nonzero(flags))
+    both_values(treated, flags.size, "treatment")
+    joint = int(np.count_nonzero(responses & flags))
+    return joint / treated - (int(np.count_nonzero(responses)) - joint) / (flags.size - treated)
