@@ -57,7 +57,7 @@ def _converted(x: Any, name: str) -> np.ndarray:
     if getattr(dtype, "na_value", dtype) is not dtype and hasattr(x, "astype"):
         if _is_nullable_number(dtype):
             x = x.astype(np.float64)
-    elif hasattr(x, "iloc") and getattr(x, "ndim", 1) == 2:
+    elif hasattr(x, "dtypes") and getattr(x, "ndim", 1) == 2:
         return _data_frame(x, name)
     return _foreign(x, name)
 

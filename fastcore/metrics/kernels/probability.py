@@ -284,9 +284,7 @@ def many_classes_items(codes, p, weights, low, high, loss, sums, seen, counter):
         start, stop = item * CHUNK, min((item + 1) * CHUNK, rows)
         result, count = sums[item], stop - start
         at = simd.advance(simd.pointer(weights), start)
-        total, furthest, status = row_sums(
-            codes, p, start, stop, low, high, loss, weights, is_weighted, seen, chosen
-        )
+        total, furthest, status = row_sums(codes, p, start, stop, low, high, loss, weights, is_weighted, seen, chosen)
         if loss == LOG:
             total = -weighted_sum_of_logs(chosen, at, count) if is_weighted else -sum_of_logs(chosen, count)
         result[LOSS], result[WEIGHT] = total, sum_at(at, count) if is_weighted else float(count)
@@ -337,9 +335,7 @@ _MANY_CLASSES = {np.dtype("f4"): _many_classes(types.float32), np.dtype("f8"): _
 # y (N,) int64, p (N,) float64, loss -> (sum of the losses, number of ones, status), for N <= CHUNK.
 two_classes_small = Direct(
     two_classes_at_once,
-    types.Tuple((types.float64, types.float64, types.int64))(
-        _vector(types.int64), _vector(types.float64), types.int64
-    ),
+    types.Tuple((types.float64, types.float64, types.int64))(_vector(types.int64), _vector(types.float64), types.int64),
 )
 _NO_WEIGHTS = np.empty(0)
 
@@ -378,8 +374,8 @@ def two_classes(labels, p, weights, low, high, loss):
 def many_classes(codes, p, weights, low, high, loss):
     """Sums over samples of C classes: ((loss, weight, 0.0, furthest, status), seen).
 
-    codes (N,) int64, p (N, C) float32 or float64, weights as in `two_classes`. ``furthest`` is how far from 1 the sum of
-    a row of p is at most, seen (C,) uint8 whether a class occurs.
+    codes (N,) int64, p (N, C) float32 or float64, weights as in `two_classes`. ``furthest`` is how far from 1 the sum
+    of a row of p is at most, seen (C,) uint8 whether a class occurs.
     """
     rows, classes = p.shape
     sums = np.zeros((-(-rows // CHUNK), 5))

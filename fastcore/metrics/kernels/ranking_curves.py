@@ -38,9 +38,8 @@ def roc_of_counts(counts, scores, drop, fpr, tpr, thresholds):
     fpr[0], tpr[0], thresholds[0] = 0.0, 0.0, np.inf
     point = 1
     for i in range(groups):
-        if drop and 0 < i < last:
-            if goes_straight_on(counts, i, 0) and goes_straight_on(counts, i, 1):
-                continue
+        if drop and 0 < i < last and goes_straight_on(counts, i, 0) and goes_straight_on(counts, i, 1):
+            continue
         fpr[point] = ratio(counts[i, 0], negatives)
         tpr[point] = ratio(counts[i, 1], positives)
         thresholds[point] = scores[i]

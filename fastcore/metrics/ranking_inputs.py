@@ -1,0 +1,175 @@
+"""What ranking metrics are given, as their kernels want it: labels as 0 and 1, scores as one of three types."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core import validate_ranking as check
+from fastcore._core import validate_targets as targets
+from fastcore._core.validate_labels import read_target
+from fastcore.metrics.warning import warn_undefined
+from fastcore.reference.metrics_ranking import ranked_groups
+
+_SIGN_BIT = np.uint64(1 << 63)
+_ARRAY = np.ndarray
+
+
+class Ranking(NamedTuple):
+    """Distinct scores, falling, in the dtype that came, and cumulative negatives and positives (G, 2)."""
+
+    scores: np.ndarray
+    counts: np.ndarray
+
+
+def zeros_and_ones(y: Any) -> np.ndarray | None:
+    """An integer or boolean vector of 0 and 1 only as uint8, else None."""
+    if type(y) is not _ARRAY or y.ndim != 1 or y.size == 0:
+        return None
+    kind = y.dtype.kind
+    if kind == "b":
+        return y.view(np.uint8)
+    if kind not in "iu" or y.min() < 0 or y.max() > 1:
+        return None
+    return y.astype(np.uint8)
+
+
+def codes_of_positives(y_true: Any, pos_label: Any, known: tuple[str, ...]) -> np.ndarray:
+    """1 where y_true is the positive label, else 0, as (N,) uint8.
+
+    ``known`` : types of target that are allowed
+    """
+    if pos_label is None or (type(pos_label) is int and pos_label == 1):
+        codes = zeros_and_ones(y_true)
+        if codes is not None:
+            return codes
+    check.format_is(targets.type_of_target(y_true, "y_true"), known)
+    y = targets.vector(y_true, "y_true", numeric=False)
+    return np.asarray(y == check.positive_label(pos_label, y), np.uint8)
+
+
+def finite_scores(y_score: Any) -> np.ndarray:
+    """Scores as a finite vector of numbers."""
+    score = targets.vector(y_score, "y_score")
+    targets.finite(score, "y_score")
+    return score
+
+
+def sortable(score: np.ndarray) -> np.ndarray:
+    """The same order in float32, float64 or int64, the types that sorting kernels know."""
+    kind, size = score.dtype.kind, score.itemsize
+    if kind == "f":
+        return score if size in (4, 8) else score.astype(np.float32 if size == 2 else np.float64)
+    if kind == "u" and size == 8:
+        return (score ^ _SIGN_BIT).view(np.int64)
+    return score.astype(np.int64, copy=False)
+
+
+def as_came(scores: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`sortable` undone."""
+    if dtype.kind == "u" and dtype.itemsize == 8:
+        return scores.view(np.uint64) ^ _SIGN_BIT
+    return scores.astype(dtype, copy=False)
+
+
+def weights_of(sample_weight: Any, length: int) -> np.ndarray | None:
+    """Weights as (N,) float64, or None."""
+    if sample_weight is None:
+        return None
+    return targets.sample_weights(targets.vector(sample_weight, "sample_weight"), length)
+
+
+def ranking(codes: np.ndarray, y_score: Any, sample_weight: Any) -> Ranking:
+    """Samples by falling score. Those of weight 0 are left out, as scikit-learn does."""
+    targets.same_lengths(codes, y_score, sample_weight)
+    score = finite_scores(y_score)
+    weights = weights_of(sample_weight, len(codes))
+    return ranking_of(codes, score, weights)
+
+
+def ranking_of(codes: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> Ranking:
+    """`ranking` of what is checked."""
+    if weights is not None and not weights.all():
+        weighs = weights != 0
+        codes, score, weights = codes[weighs], score[weighs], weights[weighs]
+    scores, counts = ranked_groups(sortable(score), codes, 2, weights)
+    return Ranking(as_came(scores, score.dtype), counts)
+
+
+def rates_or_nan(counts: np.ndarray) -> tuple[bool, bool]:
+    """Whether there are negatives and positives; warns where there are none."""
+    negatives, positives = counts[-1].tolist()
+    if negatives <= 0:
+        warn_undefined("No negative samples in y_true, false positive value should be meaningless", stacklevel=5)
+    if positives <= 0:
+        warn_undefined("No positive samples in y_true, true positive value should be meaningless", stacklevel=5)
+    return negatives > 0, positives > 0
+
+
+def warn_no_positives(counts: np.ndarray) -> None:
+    if counts[-1, 1] == 0:
+        warnings.warn(
+            "No positive class found in y_true, recall is set to one for all thresholds.", UserWarning, stacklevel=5
+        )
+
+
+def average_of(scores: np.ndarray, average: str | None, weights: np.ndarray | None) -> Any:
+    """All scores, or their mean; what weighs nothing may be NaN."""
+    if average is None:
+        return scores
+    if weights is None:
+        return float(scores.mean())
+    scores[weights == 0] = 0
+    return float((scores * weights).sum() / check.weights_divide(float(weights.sum())))
+
+
+def average_over_labels(
+    metric: Any, y_true: np.ndarray, y_score: np.ndarray, average: str | None, weights: np.ndarray | None
+) -> Any:
+    """A metric of two classes over the columns of an indicator, its rows, or all its cells.
+
+    Parameters
+    ----------
+    metric : function of (labels, scores, weights or None), vectors, that returns a float
+    y_true, y_score : (N, L)
+    average : None, 'macro', 'weighted', 'samples' or 'micro'
+    weights : (N,) or None
+
+    Returns
+    -------
+    float, or (L,) for an average of None
+    """
+    if average == "micro":
+        return metric(y_true.ravel(), y_score.ravel(), None if weights is None else weights.repeat(y_true.shape[1]))
+    if average == "samples":
+        rows = zip(y_true, y_score, strict=True)
+        return average_of(np.array([metric(labels, scores, None) for labels, scores in rows]), average, weights)
+    support = None
+    if average == "weighted":
+        support = (y_true if weights is None else y_true * weights[:, None]).sum(axis=0)
+        if abs(support.sum()) <= 1e-8:
+            return 0
+    columns = zip(y_true.T, columns_of(y_score), strict=True)
+    scores = np.array([metric(labels, scores, weights) for labels, scores in columns], np.float64)
+    return average_of(scores, average, support)
+
+
+def columns_of(scores: np.ndarray, together: int = 8) -> Any:
+    """The columns of (N, L), contiguous: a cache line of them is copied at a time."""
+    for first in range(0, scores.shape[1], together):
+        yield from np.ascontiguousarray(scores[:, first : first + together].T)
+
+
+def indicator_pair(y_true: Any, y_score: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """An indicator and its scores as (N, L), and weights."""
+    targets.same_lengths(y_true, y_score, sample_weight)
+    labels = targets.matrix(y_true, "y_true")
+    scores = targets.matrix(y_score, "y_score")
+    targets.finite(scores, "y_score")
+    scores = check.scores_of_indicator(labels, scores)
+    return labels, scores, weights_of(sample_weight, len(labels))
+
+
+def type_and_labels(y_true: Any) -> tuple[str, Any]:
+    """The kind of target, and the target as an array."""
+    return targets.type_of_target(y_true, "y_true"), read_target(y_true, "y_true")
