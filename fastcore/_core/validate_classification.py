@@ -158,7 +158,7 @@ def positive_of_binary(label: Any, kind: str, present: np.ndarray) -> None:
             f"Target is {kind} but average='binary'. Please choose another average setting,"
             f" one of {[None, *options]!r}."
         )
-    if len(present) >= 2 and label not in present.tolist():
+    if label is None or (len(present) >= 2 and label not in present.tolist()):
         raise ValueError(f"pos_label={label} is not a valid label. It should be one of {present}")
 
 
