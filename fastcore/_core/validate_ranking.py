@@ -222,9 +222,12 @@ def no_multioutput(y_type: str) -> None:
         raise ValueError("The type of target data is not known")
 
 
-def indicator_has_columns(columns: int, classes: np.ndarray) -> None:
-    if columns != len(classes):
-        raise ValueError(f"classes {classes} mismatch with the labels {np.arange(columns)} found in the data")
+def no_labels_of_indicator(labels: Any) -> None:
+    if labels is not None:
+        raise ValueError(
+            "The object was not fitted with multilabel input: labels go with a vector of labels. Leave labels out where"
+            " y_true is an indicator."
+        )
 
 
 def undeclared_labels(values: set[Any], labels: Any) -> None:

@@ -271,13 +271,8 @@ def _classes_of(y_true: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     check.no_multioutput(y_type)
     y = read_target(y_true, "y_true")
     if y_type == "multilabel-indicator":
-        y = y.toarray() if targets.is_sparse(y) else y
-        classes = np.arange(y.shape[1])
-        if labels is not None:
-            classes = _declared(labels)
-            check.undeclared_labels(_undeclared(np.unique(y), classes), labels)
-        check.indicator_has_columns(y.shape[1], classes)
-        return classes, y
+        check.no_labels_of_indicator(labels)
+        return np.arange(y.shape[1]), y.toarray() if targets.is_sparse(y) else y
     y = targets.vector(y, "y_true", numeric=False, may_be_empty=True)
     check.target_has_samples(y)
     if labels is None:
