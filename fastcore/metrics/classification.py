@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate_classification as validate
-from fastcore.metrics.label_counts import as_float64, count_labels, same_rows
-from fastcore.metrics.label_scores import FSCORE, PRECISION, RECALL, question, scores
-
+from fastcore.metrics.label_counts import as_float64, count_labels, count_ones, same_rows
+from fastcore.metrics.label_scores import FSCORE, PRECISION, RECALL, WARN, question, scores
 
 def accuracy_score(y_true: Any, y_pred: Any, *, normalize: bool = True, sample_weight: Any = None) -> float:
     """The share of samples whose label, or whose whole set of labels, is predicted.
@@ -31,6 +30,11 @@ def accuracy_score(y_true: Any, y_pred: Any, *, normalize: bool = True, sample_w
     -----
     The same as scikit-learn's, to 1e-12.
     """
+    if normalize is True and sample_weight is None:
+        ones = count_ones(y_true, y_pred, None)
+        if ones is not None:
+            both, true, pred, number = ones
+            return (number - true - pred + 2 * both) / number
     targets = validate.targets(y_true, y_pred, sample_weight)
     weights = as_float64(targets.weights)
     if validate.are_single(targets):
@@ -56,7 +60,7 @@ def precision_score(
     pos_label: Any = 1,
     average: str | None = "binary",
     sample_weight: Any = None,
-    zero_division: Any = "warn",
+    zero_division: Any = WARN,
 ) -> Any:
     """Of the samples that were given a label, the share that has it.
 
@@ -89,6 +93,11 @@ def precision_score(
     -----
     The same as scikit-learn's, to 1e-12.
     """
+    # The short way, 1.5 us for 10 samples: labels 0 and 1 in arrays, which one call proves and counts.
+    if average == "binary" and zero_division is WARN and type(pos_label) is int and pos_label == 1:
+        ones = count_ones(y_true, y_pred, sample_weight)
+        if ones is not None and ones[2]:
+            return ones[0] / ones[2]
     asked = question(labels, pos_label, average, zero_division, (PRECISION,), "precision_score")
     return scores(y_true, y_pred, sample_weight, asked, 1.0, (PRECISION,))[0][PRECISION]
 
@@ -101,9 +110,14 @@ def recall_score(
     pos_label: Any = 1,
     average: str | None = "binary",
     sample_weight: Any = None,
-    zero_division: Any = "warn",
+    zero_division: Any = WARN,
 ) -> Any:
     """Of the samples that have a label, the share that was given it. Arguments and results as of `precision_score`."""
+    # The short way, 1.5 us for 10 samples: labels 0 and 1 in arrays, which one call proves and counts.
+    if average == "binary" and zero_division is WARN and type(pos_label) is int and pos_label == 1:
+        ones = count_ones(y_true, y_pred, sample_weight)
+        if ones is not None and ones[1]:
+            return ones[0] / ones[1]
     asked = question(labels, pos_label, average, zero_division, (RECALL,), "recall_score")
     return scores(y_true, y_pred, sample_weight, asked, 1.0, (RECALL,))[0][RECALL]
 
@@ -116,12 +130,17 @@ def f1_score(
     pos_label: Any = 1,
     average: str | None = "binary",
     sample_weight: Any = None,
-    zero_division: Any = "warn",
+    zero_division: Any = WARN,
 ) -> Any:
     """The harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn).
 
     Arguments and results as of `precision_score`. It is 0 / 0 where a label neither occurs nor is given.
     """
+    # The short way, 1.5 us for 10 samples: labels 0 and 1 in arrays, which one call proves and counts.
+    if average == "binary" and zero_division is WARN and type(pos_label) is int and pos_label == 1:
+        ones = count_ones(y_true, y_pred, sample_weight)
+        if ones is not None:
+            return 2.0 * ones[0] / (ones[1] + ones[2])
     asked = question(labels, pos_label, average, zero_division, (FSCORE,), "f1_score")
     return scores(y_true, y_pred, sample_weight, asked, 1.0, (FSCORE,))[0][FSCORE]
 
@@ -135,13 +154,19 @@ def fbeta_score(
     pos_label: Any = 1,
     average: str | None = "binary",
     sample_weight: Any = None,
-    zero_division: Any = "warn",
+    zero_division: Any = WARN,
 ) -> Any:
     """The weighted harmonic mean of precision and recall, (1 + β²) tp / ((1 + β²) tp + β² fn + fp).
 
     ``beta``, 0 to infinity, is what recall counts beside precision: 0 is the precision, infinity the recall. Other
     arguments and results as of `precision_score`.
     """
+    if average == "binary" and zero_division is WARN and type(pos_label) is int and pos_label == 1:
+        usual = (type(beta) is float or type(beta) is int) and 1e-100 < beta < 1e100
+        ones = count_ones(y_true, y_pred, sample_weight) if usual else None
+        if ones is not None:
+            square = float(beta) * float(beta)
+            return (1.0 + square) * ones[0] / (square * ones[1] + ones[2])
     asked = question(labels, pos_label, average, zero_division, (FSCORE,), "fbeta_score")
     beta = validate.beta(beta, "fbeta_score")
     return scores(y_true, y_pred, sample_weight, asked, beta, (FSCORE,))[0][FSCORE]

@@ -4,6 +4,7 @@ Labels are counted in pairs (a confusion matrix of the labels that occur), or, w
 itself. Indicator matrices are counted by columns, or by rows for ``average='samples'``.
 """
 
+import math
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,8 +13,12 @@ import numpy as np
 from fastcore._core import validate_classification as validate
 from fastcore._core.validate_classification import Targets
 from fastcore._core.validate_containers import is_sparse
+from fastcore.metrics.kernels.binary_counts import BINARY, count
 from fastcore.metrics.kernels.pair_histogram import pair_histogram, per_label_counts
 from fastcore.metrics.labels import encode
+
+_ndarray = np.ndarray
+_FLOAT64 = np.dtype(np.float64)
 
 
 class LabelCounts(NamedTuple):
@@ -41,6 +46,24 @@ def join(classes_a: np.ndarray, classes_b: np.ndarray) -> tuple[np.ndarray, np.n
     place = {label: i for i, label in enumerate(union)}
     dtype = None if "O" in classes_a.dtype.kind + classes_b.dtype.kind else np.result_type(classes_a, classes_b)
     return np.asarray(union, dtype), np.array([place[x] for x in a]), np.array([place[x] for x in b])
+
+
+def count_ones(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[float, float, float, float] | None:
+    """(both, true, pred, total): samples, or weights, whose label is 1 in both targets, in each, and of all.
+
+    None unless the targets are 1-D arrays of one dtype, all their labels are 0 or 1, 1 occurs in either, and weights are
+    float64, finite and sum to something: all else is for those who check everything.
+    """
+    if type(y_true) is not _ndarray or type(y_pred) is not _ndarray or y_true.ndim != 1 or y_pred.ndim != 1:
+        return None
+    if sample_weight is None:
+        code, true, pred, both, total = count(y_true, y_pred)
+        return (both, true, pred, total) if code == BINARY and (true or pred) else None
+    if type(sample_weight) is not _ndarray or sample_weight.ndim != 1 or sample_weight.dtype is not _FLOAT64:
+        return None
+    code, true, pred, both, total = count(y_true, y_pred, sample_weight)
+    usable = code == BINARY and 0 < true + pred < math.inf and 0 < total < math.inf
+    return (both, true, pred, total) if usable else None
 
 
 def as_float64(weights: np.ndarray | None) -> np.ndarray | None:

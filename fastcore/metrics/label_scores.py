@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcore._core import validate_classification as validate
-from fastcore.metrics.label_counts import LabelCounts, count_indicators, count_labels, select
+from fastcore.metrics.label_counts import LabelCounts, as_float64, count_indicators, count_labels, count_ones, select
 from fastcore.metrics.warning import warn_undefined
 
+# The default of ``zero_division``, known by its identity in short ways, since what comes may be an array.
+WARN = "warn"
 PRECISION, RECALL, FSCORE = "precision", "recall", "f-score"
 # Of the caller of a public function, which calls `scores`, which calls what calls the function that warns.
 STACKLEVEL = 5
@@ -42,6 +44,9 @@ def counts_of(y_true: Any, y_pred: Any, sample_weight: Any, asked: Question) -> 
     if not binary and not (asked.pos_label is None or asked.pos_label == 1):
         validate.warn_ignored_pos_label(asked.pos_label, asked.average, STACKLEVEL)
     if validate.are_single(targets):
+        ones = ones_of(targets) if binary and type(asked.pos_label) is int and asked.pos_label == 1 else None
+        if ones is not None:
+            return ones, None
         counts = count_labels(targets)
         if binary:
             validate.positive_of_binary(asked.pos_label, counts.kind, counts.labels)
@@ -56,6 +61,15 @@ def counts_of(y_true: Any, y_pred: Any, sample_weight: Any, asked: Question) -> 
         validate.positive_of_binary(asked.pos_label, validate.INDICATOR, np.arange(targets.true.shape[1]))
     columns = None if asked.labels is None else validate.columns_to_report(asked.labels, targets.true.shape[1])
     return count_indicators(targets, columns, of_samples=asked.average == "samples"), targets.weights
+
+
+def ones_of(targets: validate.Targets) -> LabelCounts | None:
+    """Counts of the label 1 among labels 0 and 1, by the same sums as the short ways of the public functions."""
+    ones = count_ones(targets.true, targets.pred, as_float64(targets.weights))
+    if ones is None:
+        return None
+    both, true, pred, total = ones
+    return LabelCounts("binary", np.ones(1, np.int64), np.array([both]), np.array([true]), np.array([pred]), total)
 
 
 def scores(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from fastcore._core import validate_classification as validate
-from fastcore.metrics.label_scores import FSCORE, PRECISION, RECALL, question, scores
+from fastcore.metrics.label_scores import FSCORE, PRECISION, RECALL, WARN, question, scores
 
 
 def precision_recall_fscore_support(
@@ -17,7 +17,7 @@ def precision_recall_fscore_support(
     average: str | None = None,
     warn_for: Collection[str] = (PRECISION, RECALL, FSCORE),
     sample_weight: Any = None,
-    zero_division: Any = "warn",
+    zero_division: Any = WARN,
 ) -> tuple[Any, Any, Any, Any]:
     """Precision, recall, F score and support of each label, or averages of them.
 
