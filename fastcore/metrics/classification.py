@@ -8,6 +8,7 @@ from fastcore._core import validate_classification as validate
 from fastcore.metrics.label_counts import as_float64, count_labels, count_ones, same_rows
 from fastcore.metrics.label_scores import FSCORE, PRECISION, RECALL, WARN, question, scores
 
+
 def accuracy_score(y_true: Any, y_pred: Any, *, normalize: bool = True, sample_weight: Any = None) -> float:
     """The share of samples whose label, or whose whole set of labels, is predicted.
 

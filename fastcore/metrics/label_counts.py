@@ -51,8 +51,8 @@ def join(classes_a: np.ndarray, classes_b: np.ndarray) -> tuple[np.ndarray, np.n
 def count_ones(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[float, float, float, float] | None:
     """(both, true, pred, total): samples, or weights, whose label is 1 in both targets, in each, and of all.
 
-    None unless the targets are 1-D arrays of one dtype, all their labels are 0 or 1, 1 occurs in either, and weights are
-    float64, finite and sum to something: all else is for those who check everything.
+    None unless the targets are 1-D arrays of one dtype, all their labels are 0 or 1, 1 occurs in either, and weights
+    are float64, finite and sum to something: all else is for those who check everything.
     """
     if type(y_true) is not _ndarray or type(y_pred) is not _ndarray or y_true.ndim != 1 or y_pred.ndim != 1:
         return None

@@ -65,7 +65,14 @@ def counts_of(y_true: Any, y_pred: Any, sample_weight: Any, asked: Question) -> 
 
 def ones_of(targets: validate.Targets) -> LabelCounts | None:
     """Counts of the label 1 among labels 0 and 1, by the same sums as the short ways of the public functions."""
-    ones = count_ones(targets.true, targets.pred, as_float64(targets.weights))
+    true, pred, _ = targets
+    if true.dtype is not pred.dtype:
+        if true.dtype.kind not in "iubf" or pred.dtype.kind not in "iubf":
+            return None
+        # Where int64 beside uint64 rounds to float64, nothing becomes 0 or 1.
+        common = np.result_type(true, pred, np.float32 if "f" in true.dtype.kind + pred.dtype.kind else np.int8)
+        true, pred = true.astype(common), pred.astype(common)
+    ones = count_ones(true, pred, as_float64(targets.weights))
     if ones is None:
         return None
     both, true, pred, total = ones

@@ -37,7 +37,9 @@ def test_lift_score_known():
     assert metrics.lift_score([0, 1, 0, 1], [1, 0, 1, 0]) == 0.0
 
 
-@pytest.mark.parametrize("y_true, y_pred, what", [([0, 1], [0, 0], "predicted"), ([0, 0], [0, 1], "true"), ([0], [0], "predicted")])
+@pytest.mark.parametrize(
+    "y_true, y_pred, what", [([0, 1], [0, 0], "predicted"), ([0, 0], [0, 1], "true"), ([0], [0], "predicted")]
+)
 def test_lift_score_undefined(y_true, y_pred, what):
     with pytest.warns(metrics.UndefinedMetricWarning, match=f"Lift is ill-defined.* no {what} samples") as caught:
         assert metrics.lift_score(np.array(y_true), np.array(y_pred)) == 0.0
@@ -63,7 +65,9 @@ def test_lift_score_wrong_arguments_raise(arguments, options, words):
         metrics.lift_score(*arguments, **options)
 
 
-@hypothesis.given(size=st.integers(1, 60), weighted=st.booleans(), seed=st.integers(0, 2**32 - 1), distinct=st.integers(1, 60))
+@hypothesis.given(
+    size=st.integers(1, 60), weighted=st.booleans(), seed=st.integers(0, 2**32 - 1), distinct=st.integers(1, 60)
+)
 def test_lift_curve_is_the_twin(size, weighted, seed, distinct):
     rng = np.random.default_rng(seed)
     y_true, score = rng.integers(0, 2, size), rng.integers(0, distinct, size) / 7
