@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from scipy import stats
 
 import fastcore
 from fastcore.metrics import UndefinedMetricWarning, average_treatment_effect, uplift
-from fastcore.metrics.kernels.treatment import BLOCK, CHUNK
+from fastcore.metrics.kernels.treatment import BLOCK, CHUNK, t_quantile
 from fastcore.reference import metrics_uplift as reference
 
 OUTCOMES = ["f8", "f4", "f2", "i8", "i4", "u1", "?", ">f8", "u8"]
@@ -37,7 +38,7 @@ def test_effect_any_length_matches_the_reference(rng, size):
 @pytest.mark.parametrize("treatment_dtype", TREATMENTS)
 @pytest.mark.parametrize("dtype", OUTCOMES)
 def test_effect_any_dtype_matches_the_reference(rng, dtype, treatment_dtype):
-    y, t = (rng.standard_normal(500) * 9 + 20).astype(dtype), groups(rng, 500).astype(treatment_dtype)
+    y, t = np.abs(rng.standard_normal(500) * 9 + 20).astype(dtype), groups(rng, 500).astype(treatment_dtype)
     expected = reference.average_treatment_effect(y, t)
     np.testing.assert_allclose(average_treatment_effect(y, t)[:2], expected, rtol=1e-12)
 
@@ -72,6 +73,25 @@ def test_effect_of_pairs_is_the_paired_test(rng):
     np.testing.assert_allclose(result.effect / result.standard_error, test.statistic, rtol=1e-11)
     expected = reference.average_treatment_effect(y, t, pairs=np.tile(labels, 2)[order])
     np.testing.assert_allclose(result[:2], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("freedom", [400.0, 555.5, 1e3, 1e5, 1e9])
+@pytest.mark.parametrize("confidence", [1e-6, 0.5, 0.9, 0.99, 0.9995])
+def test_t_quantile_of_many_rows(freedom, confidence):
+    normal = float(mpmath.sqrt(2) * mpmath.erfinv(confidence))
+    with mpmath.workdps(40):
+        v = mpmath.mpf(freedom)
+
+        def excess(t):
+            return mpmath.betainc(0.5, v / 2, 0, t * t / (v + t * t), regularized=True) - mpmath.mpf(confidence)
+
+        exact = float(mpmath.findroot(excess, normal))
+    assert t_quantile(normal, freedom) == pytest.approx(exact, rel=1e-13 if freedom < 1e3 else 2e-15)
+
+
+def test_t_quantile_of_few_rows_is_not_given():
+    assert math.isnan(t_quantile(1.96, 399.0))
+    assert math.isnan(t_quantile(3.6, 1000.0))
 
 
 @pytest.mark.parametrize("wrap", [list, tuple, pd.Series, lambda x: x[:, None], lambda x: np.repeat(x, 2)[::2]])
