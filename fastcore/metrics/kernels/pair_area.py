@@ -62,10 +62,11 @@ def total_of(weights, first, end):
 
 
 @kernel
-def count_cells(scores, low, factor, by_bits, slots, slot, places, ranks):
-    """Count each score at slots[place], place = 2 * cell + slot; ranks holds how many it found there."""
+def count_cells(scores, low, factor, by_bits, slots, per_cell, slot, places, ranks):
+    """Count each score at slots[place], place = per_cell * cell + slot; ranks holds how many it found there."""
     for i in range(scores.size):
-        place = np.uint32(2) * np.uint32(distance(scores[i], low, by_bits) * factor) + np.uint32(slot)
+        cell = np.uint32(distance(scores[i], low, by_bits) * factor)
+        place = np.uint32(per_cell) * cell + np.uint32(slot)
         places[i] = place
         rank = slots[place]
         ranks[i] = rank
@@ -162,8 +163,8 @@ def divide(scores, weights, moved, moved_weights, scratch, first, middle, end, b
     slots[:] = 0
     places, ranks = scratch.places[first:end], scratch.ranks[first:end]
     negatives = middle - first
-    count_cells(scores[first:middle], low, factor, by_bits, slots, 0, places, ranks)
-    count_cells(scores[middle:end], low, factor, by_bits, slots, 1, places[negatives:], ranks[negatives:])
+    count_cells(scores[first:middle], low, factor, by_bits, slots, 2, 0, places, ranks)
+    count_cells(scores[middle:end], low, factor, by_bits, slots, 2, 1, places[negatives:], ranks[negatives:])
     starts_of_slots(slots, first)
     own_weights = None if weights is None else weights[first:end]
     move_to_cells(scores[first:end], own_weights, slots, places, ranks, moved, moved_weights)
