@@ -92,7 +92,7 @@ def test_roc_area_strided_input_equals_contiguous(rng, size):
 
 @pytest.mark.parametrize("size", [10, 40_000])
 @pytest.mark.parametrize(
-    ("change", "status"),
+    "change, status",
     [
         (("labels", 2), kernel.NOT_BINARY),
         (("labels", -1), kernel.NOT_BINARY),
