@@ -1,78 +1,152 @@
-"""Strings in one piece of memory, ended by zeros, as items of one width: what `distinct_items` codes."""
+"""Counts of two columns of fixed-width strings, of which one label is counted and but one other occurs.
+
+Strings are compared with both labels and not hashed: 1 ns a string.
+"""
 
 import numpy as np
 from numba import prange, types
 
-from fastcore._core import simd
+from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
+from fastcore.metrics.kernels.binary_counts import BINARY, OTHER_ARRAYS, OTHER_LABELS
+from fastcore.metrics.kernels.distinct_items import KEY_BYTES, are_equal, half_word_at, short_key, word_at
 
-ITEM = 1 << 14
-NS_PER_STRING = 4.0
-
-
-def find_ends(text, ends):
-    """Places of the zeros in ``text``, as many as ``ends`` has room for, and their number; text[-1] is 0."""
-    found, room = 0, ends.size
-    target = simd.pointer(ends)
-    for i in range(text.size):
-        # Written whether it is one or not: a branch would be mispredicted once a string.
-        simd.store_scalar(simd.advance(target, min(found, room - 1)), i)
-        found += int(text[i] == 0)
-    return found
+BLOCK = 1024
+ITEM = 16 * BLOCK
+NS_PER_STRING, NS_PER_BYTE = 1.0, 0.1
 
 
 @kernel
-def pack_string(text, start, stop, target, width):
-    """Bytes [start, stop) of ``text``, followed by zeros up to ``width``, a multiple of 8."""
-    for offset in range(0, width, 8):
-        word = np.uint64(0)
-        left = min(stop - start - offset, 8)
-        if left > 0:
-            # 8 bytes are there: the text is padded.
-            word = simd.load_scalar(simd.cast_pointer(simd.advance(text, start + offset), simd.u64))
-            word &= np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 8 * left)
-        simd.store_scalar(simd.cast_pointer(simd.advance(target, offset), simd.u64), word)
+def key_of(item, width):
+    """Two words that are an item of up to 16 bytes."""
+    if width > 8:
+        return word_at(item, 0), word_at(item, width - 8)
+    if width == 8:
+        return word_at(item, 0), np.uint64(0)
+    return short_key(item, width), np.uint64(0)
 
 
-def pack_strings(text, ends, packed, counter):
-    """packed (N, W): string i of ``text``, which ends at ends[i] and is padded by 8 bytes."""
-    length, width = packed.shape
-    item = next_item(counter, -1)
-    while item * ITEM < length:
-        for i in range(item * ITEM, min((item + 1) * ITEM, length)):
-            start = ends[i - 1] + 1 if i > 0 else 0
-            target = simd.advance(simd.pointer(packed), i * width)
-            pack_string(simd.pointer(text), start, ends[i], target, width)
-        item = next_item(counter, item)
+@kernel
+def flag_block(items, stride, width, count, label, other, flags):
+    """flags = 1 where an item is ``label``, 0 where it is ``other``; whether each is one of them."""
+    strangers = np.uint64(0)
+    if width > KEY_BYTES:
+        for i in range(count):
+            item = simd.advance(items, i * stride)
+            last = word_at(item, width - 8)
+            not_label, not_other = last ^ word_at(label, width - 8), last ^ word_at(other, width - 8)
+            for offset in range(0, width - 8, 8):
+                word = word_at(item, offset)
+                not_label |= word ^ word_at(label, offset)
+                not_other |= word ^ word_at(other, offset)
+            flags[i] = not_label == np.uint64(0)
+            strangers |= np.uint64((not_label != np.uint64(0)) & (not_other != np.uint64(0)))
+        return strangers == np.uint64(0)
+    (label_0, label_1), (other_0, other_1) = key_of(label, width), key_of(other, width)
+    if width > 8:
+        for i in range(count):
+            word, last = word_at(items, i * stride), word_at(items, i * stride + width - 8)
+            not_label = (word ^ label_0) | (last ^ label_1)
+            not_other = (word ^ other_0) | (last ^ other_1)
+            flags[i] = not_label == np.uint64(0)
+            strangers |= np.uint64((not_label != np.uint64(0)) & (not_other != np.uint64(0)))
+    elif width == 8:
+        for i in range(count):
+            word = word_at(items, i * stride)
+            flags[i] = word == label_0
+            strangers |= np.uint64((word != label_0) & (word != other_0))
+    elif width == 4:
+        for i in range(count):
+            word = half_word_at(items, i * stride)
+            flags[i] = word == label_0
+            strangers |= np.uint64((word != label_0) & (word != other_0))
+    else:
+        for i in range(count):
+            word = short_key(simd.advance(items, i * stride), width)
+            flags[i] = word == label_0
+            strangers |= np.uint64((word != label_0) & (word != other_0))
+    return strangers == np.uint64(0)
 
 
-def pack_strings_parallel(body, workers, text, ends, packed, counter):
-    """`pack_strings` in ``workers`` threads."""
-    for _ in prange(workers):
-        call_by_address(body, (text, ends, packed, counter))
+@kernel
+def first_other(column, stride, width, length, label):
+    """Row of the first item that is not ``label``, or -1."""
+    for i in range(length):
+        item = simd.advance(column, i * stride)
+        is_label = are_equal(item, label, width) if width > 8 else key_of(item, width) == key_of(label, width)
+        if not is_label:
+            return i
+    return -1
 
 
-_TEXT, _ENDS = types.Array(types.uint8, 1, "C", readonly=True), types.Array(types.int64, 1, "C")
-_FIND = Direct(find_ends, types.int64(_TEXT, _ENDS))
-_PACK = SharedWork(pack_strings, pack_strings_parallel, [_TEXT, _ENDS, types.Array(types.uint8, 2, "C")])
-# Strings are made as wide as the longest only if that takes no more bytes in all, or for each byte there is.
-MOST_BYTES, MOST_GROWTH = 1 << 16, 16
+def count_items(a, stride_a, b, stride_b, width, length, label, other, sums, counter):
+    """sums (4,) += strings that are ``label`` in the first column, the second, both; 1 if a string is neither.
 
-
-def as_items(text, length):
-    """(length,) items 'V8', 'V16', ... of ``length`` strings; None where one is much longer than the others.
-
-    text : bytes, the strings in UTF-8 with a zero behind each, and nothing else that is 0; then 8 zeros more
+    a, b, label, other: addresses.
     """
-    memory = np.frombuffer(text, np.uint8)
-    ends = np.empty(length, np.int64)
-    if _FIND.call(memory[:-8], ends) != length:
-        return None
-    longest = int(np.diff(ends, prepend=-1).max()) - 1
-    width = max(8, (longest + 7) // 8 * 8)
-    if width * length > max(MOST_BYTES, MOST_GROWTH * len(text)):
-        return None
-    packed = np.empty((length, width), np.uint8)
-    _PACK(length * NS_PER_STRING, memory, ends, packed)
-    return packed.view(f"V{width}")[:, 0]
+    columns = simd.pointer_at(a, simd.u8), simd.pointer_at(b, simd.u8)
+    labels = simd.pointer_at(label, simd.u8), simd.pointer_at(other, simd.u8)
+    flags = np.empty((2, BLOCK), np.uint8)
+    flags_a, flags_b = flags[0], flags[1]
+    first, second, both = 0, 0, 0
+    are_known = True
+    item = next_item(counter, -1)
+    while item * ITEM < length and are_known and sums[3] == 0:
+        for start in range(item * ITEM, min((item + 1) * ITEM, length), BLOCK):
+            count = min(BLOCK, length - start)
+            items_a, items_b = simd.advance(columns[0], start * stride_a), simd.advance(columns[1], start * stride_b)
+            are_known &= flag_block(items_a, stride_a, width, count, labels[0], labels[1], flags_a)
+            are_known &= flag_block(items_b, stride_b, width, count, labels[0], labels[1], flags_b)
+            for i in range(count):
+                first += int(flags_a[i])
+                second += int(flags_b[i])
+                both += int(flags_a[i] & flags_b[i])
+        item = next_item(counter, item)
+    if not are_known:
+        sums[3] = 1
+    threads.atomic_add(sums, 0, first)
+    threads.atomic_add(sums, 1, second)
+    threads.atomic_add(sums, 2, both)
+
+
+def count_parallel(body, workers, a, stride_a, b, stride_b, width, length, label, other, sums, counter):
+    """`count_items` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (a, stride_a, b, stride_b, width, length, label, other, sums, counter))
+
+
+def find_other(a, stride_a, b, stride_b, width, length, label):
+    """Address of a string in either column that is not ``label``; that of the label where there is none."""
+    target = simd.pointer_at(label, simd.u8)
+    row = first_other(simd.pointer_at(a, simd.u8), stride_a, width, length, target)
+    if row >= 0:
+        return a + row * stride_a
+    row = first_other(simd.pointer_at(b, simd.u8), stride_b, width, length, target)
+    return b + row * stride_b if row >= 0 else label
+
+
+_COUNT = SharedWork(count_items, count_parallel, [types.int64] * 8 + [types.Array(types.int64, 1, "C")])
+_FIND_OTHER = Direct(find_other, types.int64(*[types.int64] * 7))
+
+
+def count_strings(y_true, y_pred, label):
+    """`binary_counts.count` of (N,) strings, where ``label`` counts as 1 and any other as 0.
+
+    code BINARY: label and at most one other label occur. OTHER_LABELS: they do not. OTHER_ARRAYS: lengths or dtypes
+    differ, or label is no string of their kind.
+    """
+    dtype, length = y_true.dtype, y_true.size
+    kind = str if dtype.kind == "U" else bytes
+    if dtype != y_pred.dtype or y_pred.size != length or not length or not isinstance(label, kind):
+        return OTHER_ARRAYS, 0, 0, 0, 0
+    sought = np.array(label, dtype)
+    if sought[()] != label:  # longer than they are
+        return OTHER_LABELS, 0, 0, 0, length
+    where = y_true.ctypes.data, y_true.strides[0], y_pred.ctypes.data, y_pred.strides[0], dtype.itemsize, length
+    address = sought.ctypes.data
+    other = _FIND_OTHER.call(*where, address)
+    sums = np.zeros(4, np.int64)
+    _COUNT(2 * length * (NS_PER_STRING + dtype.itemsize * NS_PER_BYTE), *where, address, other, sums)
+    first, second, both, strangers = sums.tolist()
+    return OTHER_LABELS if strangers or not (first or second) else BINARY, first, second, both, length
