@@ -9,6 +9,7 @@ import numpy as np
 
 from fastcore._core.validate_targets import option, real, same_lengths
 from fastcore._core.validate_uplift import both_values, one_pair_each, outcomes, zeros_and_ones
+from fastcore.metrics.kernels.binary_counts import BINARY, count
 from fastcore.metrics.kernels.treatment import KIND_OF, TREATMENT_KIND_OF, treatment_effect
 from fastcore.metrics.warning import warn_undefined
 
@@ -179,10 +180,19 @@ def uplift(y: Any, treatment: Any) -> float:
     ValueError : lengths disagree, values other than 0 and 1, one group only
     TypeError : not numbers
     """
+    # The short way, 1.5 us instead of 30 us for 10 rows: counts, which also say whether there is anything but 0 and 1.
+    if type(y) is type(treatment) is _ndarray and y.ndim == treatment.ndim == 1 and y.dtype is treatment.dtype:
+        code, responses, treated, joint, rows = count(y, treatment)
+        if code == BINARY and 0 < treated < rows:
+            return joint / treated - (responses - joint) / (rows - treated)
+    return _uplift(y, treatment)
+
+
+def _uplift(y: Any, treatment: Any) -> float:
+    """`uplift` of any arguments."""
     same_lengths(y, treatment)
     responses, flags = zeros_and_ones(y, "y"), zeros_and_ones(treatment, "treatment")
     same_lengths(responses, flags)
-    treated = int(np.count_nonzero(flags))
-    both_values(treated, flags.size, "treatment")
-    joint = int(np.count_nonzero(responses & flags))
-    return joint / treated - (int(np.count_nonzero(responses)) - joint) / (flags.size - treated)
+    _, ones, treated, joint, rows = count(responses, flags)
+    both_values(treated, rows, "treatment")
+    return joint / treated - (ones - joint) / (rows - treated)
