@@ -69,7 +69,9 @@ def log_loss(
         if status == OK and 0.0 < ones < count:
             return loss / count
     name = "log_loss"
+    normalize = targets.boolean(normalize, "normalize", name)
     if not (isinstance(y_pred, str) and y_pred == _NOT_GIVEN):
+        check.array_like(y_pred, "y_pred", name)
         check.one_name(y_proba)
         warnings.warn(
             "`y_pred` was renamed to `y_proba` in version 1.9 and will be removed in 1.11. Use `y_proba` instead.",
@@ -78,7 +80,6 @@ def log_loss(
         )
         y_proba = y_pred
     _check_arguments(y_true, y_proba, sample_weight, labels, name)
-    normalize = targets.boolean(normalize, "normalize", name)
     p = _probabilities(y_proba)
     targets.same_lengths(p, y_true, sample_weight)
     weights = None if sample_weight is None else targets.sample_weights(sample_weight, len(p))
@@ -152,9 +153,9 @@ def brier_score_loss(
 
 def _check_arguments(y_true: Any, y_proba: Any, sample_weight: Any, labels: Any, name: str) -> None:
     check.array_like(y_true, "y_true", name)
-    check.array_like(y_proba, "y_proba", name)
     check.array_like(sample_weight, "sample_weight", name, optional=True)
     check.array_like(labels, "labels", name, optional=True)
+    check.array_like(y_proba, "y_proba", name)  # last: where it is left out, faults of the others come first
 
 
 def _probabilities(y_proba: Any) -> np.ndarray:
