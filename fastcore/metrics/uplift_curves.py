@@ -8,7 +8,8 @@ import numpy as np
 
 from fastcore._core.validate_targets import boolean, option
 from fastcore._core.validate_uplift import positive_total_effect, ranked_arguments
-from fastcore.metrics.kernels.uplift_area import QINI, UPLIFT, ranked_groups, uplift_area
+from fastcore.metrics.kernels.score_order import ranked_groups
+from fastcore.metrics.kernels.uplift_area import QINI, UPLIFT, uplift_area
 from fastcore.metrics.warning import warn_undefined
 
 _ndarray = np.ndarray

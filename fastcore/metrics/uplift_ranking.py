@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcore._core.validate_targets import boolean, option
 from fastcore._core.validate_uplift import head_size, head_size_of_group, imported, number_of_bins, ranked_arguments
-from fastcore.metrics.kernels.uplift_area import ranked_groups
+from fastcore.metrics.kernels.score_order import ranked_groups
 from fastcore.metrics.warning import warn_undefined
 
 _STRATEGIES = ("overall", "by_group")
