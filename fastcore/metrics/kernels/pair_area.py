@@ -89,12 +89,15 @@ def move_to_cells(scores, weights, slots, places, ranks, moved, moved_weights):
 
 @kernel
 def starts_of_slots(slots, first):
-    """Make of the counts of slots where each begins, from ``first`` on."""
-    total = first
+    """Make of the counts of slots where each begins, from ``first`` on; the largest count."""
+    total = np.uint32(first)
+    largest = np.uint32(0)
     for k in range(slots.size):
         count = slots[k]
         slots[k] = total
-        total += np.int64(count)
+        total += count
+        largest = max(largest, count)
+    return largest
 
 
 @kernel

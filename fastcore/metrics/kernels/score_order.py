@@ -19,13 +19,29 @@ LARGEST_EXACT = 1 << 53
 
 
 @kernel
-def totals_of(scores, codes, weights, totals):
-    """Number of distinct scores of a sorted bucket; totals[code] += its weight, from the highest score on."""
-    groups = 0
-    for i in range(scores.size - 1, -1, -1):
-        totals[codes[i]] += weights[i] if weights.size else 1.0
-        groups += i == 0 or scores[i - 1] != scores[i]
+def count_groups(scores):
+    """Number of distinct scores of a sorted bucket."""
+    groups = min(scores.size, 1)
+    for i in range(1, scores.size):
+        groups += scores[i - 1] != scores[i]
     return groups
+
+
+@kernel
+def add_codes(codes, weights, totals):
+    """totals[code] += the weight of each code, from the highest score on; codes below 4."""
+    if weights.size:
+        for i in range(codes.size - 1, -1, -1):
+            totals[codes[i]] += weights[i]
+        return
+    ones = twos = both = 0
+    for code in codes:  # bits in registers: a total in memory would wait for its last addition
+        ones += code & 1
+        twos += code >> 1
+        both += code & (code >> 1)
+    counts = (codes.size - ones - twos + both, ones - both, twos - both, both)
+    for code in range(totals.size):
+        totals[code] += counts[code]
 
 
 @kernel
@@ -68,7 +84,8 @@ def order_items(scores, codes, weights, starts, largest, sums, groups, counter):
         first, end = starts[bucket], starts[bucket + 1]
         own = weights[first:end]
         sort_bucket(scores[first:end], codes[first:end], own, scratch)
-        groups[bucket] = totals_of(scores[first:end], codes[first:end], own, sums[bucket])
+        add_codes(codes[first:end], own, sums[bucket])
+        groups[bucket] = count_groups(scores[first:end])
         bucket = next_item(counter, bucket)
 
 
@@ -184,7 +201,7 @@ def ranked_groups(
     Parameters
     ----------
     score : (N,) float32, float64 or int64, finite
-    code : (N,) uint8 in [0, num_codes)
+    code : (N,) uint8 in [0, num_codes), num_codes 2 or 4
     weights : (N,) float64, or None; any strides for all three
 
     Returns

@@ -97,10 +97,10 @@ def sort_bucket(scores, codes, weights, scratch):
         slots = scratch.slots[: cells + 1]
         slots[:] = 0
         count_cells(part, low, factor, by_bits, slots, 1, 0, scratch.places, scratch.ranks)
-        starts_of_slots(slots, first)
+        largest = starts_of_slots(slots, first)
         move_and_return(part, codes[first:end], weights[first:end], slots, scratch, first)
         start = first
-        for cell in range(cells):
+        for cell in range(cells if largest > LARGEST_INSERTED else 0):
             stop = np.int64(slots[cell + 1])
             if stop - start > LARGEST_INSERTED:
                 insert(scores, codes, weights, first, start)

@@ -8,7 +8,7 @@ from numba import prange, types
 from fastcore._core.jit import kernel
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
 from fastcore.metrics.kernels.score_buckets import CHUNKS, NOT_FINITE
-from fastcore.metrics.kernels.score_order import LARGEST_SMALL, as_floats, exclusive_sums, ordered_buckets
+from fastcore.metrics.kernels.score_order import LARGEST_SMALL, add_codes, as_floats, exclusive_sums, ordered_buckets
 from fastcore.metrics.kernels.score_sort import scratch_of, sort_bucket
 
 # The curves, as a number.
@@ -20,32 +20,42 @@ _INT64, _FLOAT64 = np.dtype(np.int64).num, np.dtype(np.float64).num
 
 
 @kernel
-def curve_value(counts, curve):
-    """Value of a curve where so many rows of each code = 2 * treatment + outcome have at least a score.
+def curve_value(control, treated, control_with, treated_with, curve):
+    """Value of a curve where so many control and treated rows, and of them so many with a response, have a score.
 
     Qini: yt - yc * nt / nc (Radcliffe 2007); uplift: (yt / nt - yc / nc) * (nt + nc); a rate of no rows is 0.
     """
-    control, treated = counts[0] + counts[1], counts[2] + counts[3]
     if curve == QINI:
-        return counts[3] - (counts[1] * treated / control if control > 0.0 else 0.0)
-    rate = (counts[3] / treated if treated > 0.0 else 0.0) - (counts[1] / control if control > 0.0 else 0.0)
+        return treated_with - (control_with * treated / control if control > 0.0 else 0.0)
+    rate = treated_with / treated if treated > 0.0 else 0.0
+    rate -= control_with / control if control > 0.0 else 0.0
     return rate * (control + treated)
 
 
 @kernel
-def area_of_sorted(scores, codes, counts, curve):
-    """Trapezoids over the distinct scores of a sorted bucket; counts (4,), of the buckets above, is added to."""
+def area_of_sorted(scores, codes, above, curve):
+    """Trapezoids over the distinct scores of a sorted bucket; ``above`` (4,): rows of each code in buckets above it."""
+    control, treated, control_with, treated_with = above[0] + above[1], above[2] + above[3], above[1], above[3]
+    last = curve_value(control, treated, control_with, treated_with, curve)
     area = 0.0
-    last = curve_value(counts, curve)
-    rows = 0.0
+    treated_rows = responses = treated_responses = rows_before = 0
     for i in range(scores.size - 1, -1, -1):
-        counts[codes[i]] += 1.0
-        rows += 1.0
+        code = np.int64(codes[i])
+        treated_rows += code >> 1
+        responses += code & 1
+        treated_responses += code & (code >> 1)
         if i == 0 or scores[i - 1] != scores[i]:
-            value = curve_value(counts, curve)
-            area += rows * (value + last)
+            rows = scores.size - i
+            value = curve_value(
+                control + (rows - treated_rows),
+                treated + treated_rows,
+                control_with + (responses - treated_responses),
+                treated_with + treated_responses,
+                curve,
+            )
+            area += (rows - rows_before) * (value + last)
             last = value
-            rows = 0.0
+            rows_before = rows
     return area / 2
 
 
@@ -75,6 +85,7 @@ def area_small(y_true, uplift, treatment, curve):
         return status, 0.0, 0, 0, 0, 0
     sort_bucket(scores, codes, np.empty(0), scratch_of(size, False))
     area = area_of_sorted(scores, codes, counts, curve)
+    add_codes(codes, np.empty(0), counts)
     return FINE, area, np.int64(counts[0]), np.int64(counts[1]), np.int64(counts[2]), np.int64(counts[3])
 
 
