@@ -1,4 +1,4 @@
-"""What ranking metrics are given, as their kernels want it: labels as 0 and 1, scores as one of three types."""
+"""What ranking metrics are given, as their kernels want it: labels as 0 and 1, scores that they can sort."""
 
 import warnings
 from typing import Any, NamedTuple
@@ -8,10 +8,9 @@ import numpy as np
 from fastcore._core import validate_ranking as check
 from fastcore._core import validate_targets as targets
 from fastcore._core.validate_labels import read_target
+from fastcore.metrics.kernels.score_order import ranked_groups
 from fastcore.metrics.warning import warn_undefined
-from fastcore.reference.metrics_ranking import ranked_groups
 
-_SIGN_BIT = np.uint64(1 << 63)
 _ARRAY = np.ndarray
 
 
@@ -56,20 +55,10 @@ def finite_scores(y_score: Any) -> np.ndarray:
 
 
 def sortable(score: np.ndarray) -> np.ndarray:
-    """The same order in float32, float64 or int64, the types that sorting kernels know."""
-    kind, size = score.dtype.kind, score.itemsize
-    if kind == "f":
-        return score if size in (4, 8) else score.astype(np.float32 if size == 2 else np.float64)
-    if kind == "u" and size == 8:
-        return (score ^ _SIGN_BIT).view(np.int64)
-    return score.astype(np.int64, copy=False)
-
-
-def as_came(scores: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`sortable` undone."""
-    if dtype.kind == "u" and dtype.itemsize == 8:
-        return scores.view(np.uint64) ^ _SIGN_BIT
-    return scores.astype(dtype, copy=False)
+    """Floats as float32 or float64, which sorting kernels know beside integers."""
+    if score.dtype.kind != "f" or score.itemsize in (4, 8):
+        return score
+    return score.astype(np.float32 if score.itemsize == 2 else np.float64)
 
 
 def weights_of(sample_weight: Any, length: int) -> np.ndarray | None:
@@ -93,7 +82,7 @@ def ranking_of(codes: np.ndarray, score: np.ndarray, weights: np.ndarray | None)
         weighs = weights != 0
         codes, score, weights = codes[weighs], score[weighs], weights[weighs]
     scores, counts = ranked_groups(sortable(score), codes, 2, weights)
-    return Ranking(as_came(scores, score.dtype), counts)
+    return Ranking(scores.astype(score.dtype, copy=False), counts)
 
 
 def rates_or_nan(counts: np.ndarray) -> tuple[bool, bool]:
