@@ -17,6 +17,7 @@ __all__ = [
     "number_of_bins",
     "one_pair_each",
     "outcomes",
+    "pair_labels",
     "positive_total_effect",
     "ranked_arguments",
     "zeros_and_ones",
@@ -146,25 +147,24 @@ def positive_total_effect(effect: float) -> None:
         )
 
 
-def one_pair_each(pairs: Any, treated: np.ndarray) -> np.ndarray:
-    """(P, 2) rows of each pair, control first: every label in `pairs` has one control and one treated row."""
+def pair_labels(pairs: Any, rows: int) -> np.ndarray:
+    """(N,) labels of any kind, one for each of so many rows."""
     labels = vector(pairs, "pairs", numeric=False)
-    same_lengths(labels, treated)
-    if labels.dtype.kind == "f":
-        finite(labels, "pairs")
-    try:
-        distinct, codes = np.unique(labels, return_inverse=True)
-    except TypeError as error:
-        raise TypeError(f"pairs must hold labels of one kind that can be sorted: {error}.") from error
-    rows = np.lexsort((treated, codes))
-    if labels.size == 2 * distinct.size:
-        rows = rows.reshape(-1, 2)
-        alone = codes[rows[:, 0]] == codes[rows[:, 1]]
-        if (alone & (treated[rows] == (0, 1)).all(1)).all():
-            return rows
-    counts = np.bincount(2 * codes + treated, minlength=2 * distinct.size).reshape(-1, 2)
+    if labels.size != rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: {[rows, labels.size]}."
+            " pairs must have a label for each row."
+        )
+    finite(labels, "pairs")
+    return labels
+
+
+def one_pair_each(counts: np.ndarray, labels: np.ndarray) -> None:
+    """counts (P, 2): control and treated rows of each label, which must be one and one."""
+    if (counts == 1).all():
+        return
     worst = int(np.argmax(np.abs(counts - 1).sum(1)))
     raise ValueError(
-        f"Each label of pairs must have one treated and one control row. Label {distinct[worst]!s} has"
+        f"Each label of pairs must have one treated and one control row. Label {labels[worst]!s} has"
         f" {counts[worst, 1]} treated and {counts[worst, 0]} control rows. Drop what has no match."
     )

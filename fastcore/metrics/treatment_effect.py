@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcore._core.validate_targets import option, real, same_lengths
-from fastcore._core.validate_uplift import both_values, one_pair_each, outcomes, zeros_and_ones
+from fastcore._core.validate_uplift import both_values, one_pair_each, outcomes, pair_labels, zeros_and_ones
 from fastcore.metrics.kernels.binary_counts import BINARY, count
 from fastcore.metrics.kernels.treatment import KIND_OF, TREATMENT_KIND_OF, treatment_effect
+from fastcore.metrics.labels import encode
 from fastcore.metrics.warning import warn_undefined
 
 _ndarray = np.ndarray
@@ -118,9 +119,9 @@ def _effect(y: np.ndarray, flags: np.ndarray, pairs: Any, confidence: float, dis
             _, effect, error, freedom, _, _, t = treatment_effect(np.ldexp(y.astype(np.float64), -600), flags, z)
             effect, error = effect * 2.0**600, error * 2.0**600
     else:
-        rows = one_pair_each(pairs, flags)
-        effect, error = _of_differences(np.asarray(y[rows[:, 1]], np.float64) - y[rows[:, 0]])
-        freedom, t = len(rows) - 1.0, math.nan
+        differences = _differences(y, flags, pairs)
+        effect, error = _mean_and_error(differences)
+        freedom, t = differences.size - 1.0, math.nan
     if min(n_treated, n_control) < 2 and math.isnan(error):
         what = "there is one pair" if pairs is not None else "a group has one row"
         warn_undefined(f"The standard error is undefined where {what}, and is set to NaN.", stacklevel=4)
@@ -133,7 +134,16 @@ def _effect(y: np.ndarray, flags: np.ndarray, pairs: Any, confidence: float, dis
     return TreatmentEffect(effect, error, effect - half, effect + half, freedom, n_treated, n_control)
 
 
-def _of_differences(differences: np.ndarray) -> tuple[float, float]:
+def _differences(y: np.ndarray, flags: np.ndarray, pairs: Any) -> np.ndarray:
+    """(P,) treated less control outcome of each pair."""
+    labels, codes = encode(pair_labels(pairs, y.size))
+    counts = np.bincount(2 * codes + flags, minlength=2 * labels.size)
+    one_pair_each(counts.reshape(-1, 2), labels)
+    values = y.astype(np.float64)
+    return np.bincount(codes, np.where(flags, values, -values))
+
+
+def _mean_and_error(differences: np.ndarray) -> tuple[float, float]:
     """Mean and its standard error."""
     count = differences.size
     mean = float(differences.mean())
