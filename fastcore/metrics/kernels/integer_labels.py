@@ -7,7 +7,7 @@ from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.metrics.kernels import columns
-from fastcore.metrics.kernels.columns import BLOCK, add_codes, item_size, place
+from fastcore.metrics.kernels.columns import BLOCK, add_codes, item_size, place, scratch_for
 
 ITEM = 16 * BLOCK
 # Serial nanoseconds an element: the range from memory, a table (mark or look up) from cache.
@@ -17,7 +17,7 @@ ENTRIES_PER_LABEL = 2
 SMALLEST_LIMIT = 1 << 16
 # Beyond, float64 no longer holds each integer.
 LARGEST_FLOAT = 2.0**53
-LARGEST = 2**63 - 1
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 
 @kernel
@@ -67,26 +67,33 @@ def block_range(base, kind, count, low, high):
     return float_range(simd.pointer_at(base, simd.f64), count, low, high)
 
 
-def find_range(address, stride, kind, length, first, ranges, counter):
-    """ranges[item] = lowest, highest, 1 if all hold integers; of items of ITEM elements. first: one of the elements."""
-    scratch = np.empty(BLOCK, np.int64)
+@kernel
+def column_range(address, stride, kind, start, stop, scratch):
+    """(lowest, highest, whether all are integers) of the elements [start, stop); start < stop."""
     width = item_size(kind)
+    low, high, are_integers = LARGEST, SMALLEST, True
+    for begin in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - begin)
+        base = place(address, stride, width, begin, count, scratch)
+        low, high, of_block = block_range(base, kind, count, low, high)
+        are_integers &= of_block
+    return low, high, are_integers and not (kind == columns.U64 and low < 0)
+
+
+def find_range(address, stride, kind, length, ranges, counter):
+    """ranges[item] = lowest, highest, 1 if all hold integers, of items of ITEM elements."""
+    scratch = scratch_for(stride == item_size(kind))
     item = next_item(counter, -1)
     while item * ITEM < length:
-        low, high, integers = first, first, True
-        for start in range(item * ITEM, min((item + 1) * ITEM, length), BLOCK):
-            count = min(BLOCK, length - start)
-            base = place(address, stride, width, start, count, scratch)
-            low, high, are_integers = block_range(base, kind, count, low, high)
-            integers &= are_integers
+        low, high, integers = column_range(address, stride, kind, item * ITEM, min((item + 1) * ITEM, length), scratch)
         ranges[item, 0], ranges[item, 1], ranges[item, 2] = low, high, np.int64(integers)
         item = next_item(counter, item)
 
 
-def find_range_parallel(body, workers, address, stride, kind, length, first, ranges, counter):
+def find_range_parallel(body, workers, address, stride, kind, length, ranges, counter):
     """`find_range` in ``workers`` threads."""
     for _ in prange(workers):
-        call_by_address(body, (address, stride, kind, length, first, ranges, counter))
+        call_by_address(body, (address, stride, kind, length, ranges, counter))
 
 
 def use_table(address, stride, kind, length, low, table, mark, codes, counter):
@@ -116,7 +123,7 @@ def use_table_parallel(body, workers, address, stride, kind, length, low, table,
 
 _COLUMN = [types.int64, types.int64, types.int64, types.int64]
 _CODES = types.Array(types.int32, 1, "C")
-_RANGE = SharedWork(find_range, find_range_parallel, [*_COLUMN, types.int64, types.Array(types.int64, 2, "C")])
+_RANGE = SharedWork(find_range, find_range_parallel, [*_COLUMN, types.Array(types.int64, 2, "C")])
 _TABLE = SharedWork(use_table, use_table_parallel, [*_COLUMN, types.int64, _CODES, types.boolean, _CODES])
 
 
@@ -126,16 +133,13 @@ def range_of(labels):
     N > 0.
     """
     length = len(labels)
-    first = labels[0].item()
-    holds_integer = abs(first) <= LARGEST_FLOAT and first == int(first) if type(first) is float else first <= LARGEST
-    if not holds_integer:
-        return None
     ranges = np.empty((-(-length // ITEM), 3), np.int64)
-    _RANGE(length * NS_OF_RANGE, *columns.column(labels), length, int(first), ranges)
-    low, high = int(ranges[:, 0].min()), int(ranges[:, 1].max())
-    if not ranges[:, 2].all() or (low < 0 and labels.dtype.kind == "u"):
-        return None
-    return low, high
+    _RANGE(length * NS_OF_RANGE, *columns.column(labels), length, ranges)
+    if len(ranges) == 1:
+        low, high, are_integers = ranges[0].tolist()
+    else:
+        low, high, are_integers = int(ranges[:, 0].min()), int(ranges[:, 1].max()), ranges[:, 2].all()
+    return (low, high) if are_integers else None
 
 
 def encode_by_table(labels, low, high):

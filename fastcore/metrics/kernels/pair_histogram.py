@@ -11,59 +11,70 @@ from fastcore.metrics.kernels.columns import BLOCK, add_codes
 from fastcore.metrics.kernels.integer_labels import range_of
 from fastcore.metrics.labels import encode
 
-# Counts of blocks are kept in copies that neighbours take turns with: one cell that is counted twice in a row would
-# wait for its own store.
-COPIES = 4
-# A dense matrix has at most so many cells a sample, and at most so many in all.
-CELLS_PER_SAMPLE = 4
-SMALLEST_LIMIT = 1 << 16
-LARGEST_LIMIT = 1 << 27
+# Counts are kept in copies that neighbours take turns with: one cell that is counted twice in a row would wait for its
+# own store. Of more cells than FEW_CELLS there is one copy, of more than LOCAL_CELLS none but the result, which one
+# thread counts: making and adding copies would take longer.
+COPIES, FEW_CELLS, LOCAL_CELLS = 4, 1 << 12, 1 << 15
+# A dense matrix has at most so many cells a sample, or so many, and at most so many in all.
+CELLS_PER_SAMPLE, SMALLEST_LIMIT, LARGEST_LIMIT = 4, 1 << 16, 1 << 27
 ITEM = 16 * BLOCK
-NS_PER_PAIR = 1.0
+# Items of weighted counts: each is summed for itself, and then in order, whatever number of threads takes part.
+WEIGHED_ITEM = 1 << 16
+NS_PER_PAIR, NS_PER_WEIGHED_PAIR = 0.8, 1.5
+# Ranges of longer columns are first guessed from so many labels.
+SAMPLE = 4096
 
 
 @kernel
-def count_block(codes, count, copies, stride):
-    """copies[k * stride + codes[i]] += 1, k the turn of i."""
-    whole = count - count % COPIES
-    for i in range(0, whole, COPIES):
-        copies[np.int64(codes[i])] += 1
-        copies[stride + np.int64(codes[i + 1])] += 1
-        copies[2 * stride + np.int64(codes[i + 2])] += 1
-        copies[3 * stride + np.int64(codes[i + 3])] += 1
-    for i in range(whole, count):
-        copies[np.int64(codes[i])] += 1
+def count_block(codes, count, cells, distance):
+    """cells[k * distance + codes[i]] += 1, k the turn of i."""
+    for i in range(0, count - 3, COPIES):
+        cells[np.int64(codes[i])] += 1
+        cells[distance + np.int64(codes[i + 1])] += 1
+        cells[2 * distance + np.int64(codes[i + 2])] += 1
+        cells[3 * distance + np.int64(codes[i + 3])] += 1
+    for i in range(count - count % COPIES, count):
+        cells[np.int64(codes[i])] += 1
 
 
-def count_pairs(record, counts, outside, counter):
-    """Counts of the pairs of two columns; ``outside`` [0] becomes 1 where a label is not in its range.
+@kernel
+def pair_codes(record, start, count, codes, scratch):
+    """codes = (label of a - low_a) * num_b + (label of b - low_b) of a block; whether all are in their ranges.
 
     record: address, stride, kind, lowest label, number of labels for each of the two columns, then the length.
     """
-    length, num_b = record[10], record[9]
-    cells = record[4] * num_b
+    codes[:count] = 0
+    a, b = record[:5], record[5:10]
+    in_a = add_codes(a[0], a[1], a[2], start, count, a[3], a[4], b[4], codes, scratch)
+    in_b = add_codes(b[0], b[1], b[2], start, count, b[3], b[4], 1, codes, scratch)
+    return in_a and in_b
+
+
+def count_pairs(record, counts, outside, counter):
+    """Counts of the pairs of two columns; ``outside`` [0] becomes 1 where a label is not in its range."""
+    length, num_cells = record[10], counts.size
+    copies = COPIES if num_cells <= FEW_CELLS else 1
+    is_local = num_cells <= LOCAL_CELLS
     codes, scratch = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64)
-    copies = np.zeros(COPIES * cells, np.int64)
+    cells = np.zeros(copies * num_cells, np.int64) if is_local else counts
+    distance = num_cells if copies > 1 else 0
     item = next_item(counter, -1)
     inside = True
     while item * ITEM < length and inside and outside[0] == 0:
         for start in range(item * ITEM, min((item + 1) * ITEM, length), BLOCK):
             count = min(BLOCK, length - start)
-            codes[:] = 0
-            for each in range(2):
-                address, stride, kind, low, size = record[5 * each : 5 * each + 5]
-                factor = num_b if each == 0 else 1
-                inside &= add_codes(address, stride, kind, start, count, low, size, factor, codes, scratch)
-            count_block(codes, count, copies, cells)
+            inside &= pair_codes(record, start, count, codes, scratch)
+            count_block(codes, count, cells, distance)
         item = next_item(counter, item)
     if not inside:
         outside[0] = 1
-    for cell in range(cells):
-        total = 0
-        for k in range(COPIES):
-            total += copies[k * cells + cell]
-        if total != 0:
-            threads.atomic_add(counts, cell, total)
+    if is_local:
+        for cell in range(num_cells):
+            total = 0
+            for k in range(copies):
+                total += cells[k * num_cells + cell]
+            if total != 0:
+                threads.atomic_add(counts, cell, total)
 
 
 def count_pairs_parallel(body, workers, record, counts, outside, counter):
@@ -72,8 +83,34 @@ def count_pairs_parallel(body, workers, record, counts, outside, counter):
         call_by_address(body, (record, counts, outside, counter))
 
 
+def weigh_pairs(record, weights, chunk, sums, counter):
+    """sums (chunks, cells) += the weights of the pairs of two columns; all labels are in their ranges."""
+    length = record[10]
+    codes, scratch = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64)
+    item = next_item(counter, -1)
+    while item * chunk < length:
+        cells = sums[item]
+        for start in range(item * chunk, min((item + 1) * chunk, length), BLOCK):
+            count = min(BLOCK, length - start)
+            pair_codes(record, start, count, codes, scratch)
+            of_block = weights[start : start + count]
+            for i in range(count):
+                cells[np.int64(codes[i])] += of_block[i]
+        item = next_item(counter, item)
+
+
+def weigh_pairs_parallel(body, workers, record, weights, chunk, sums, counter):
+    """`weigh_pairs` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (record, weights, chunk, sums, counter))
+
+
 _INTEGERS = types.Array(types.int64, 1, "C")
 _COUNT = SharedWork(count_pairs, count_pairs_parallel, [_INTEGERS, _INTEGERS, _INTEGERS])
+_WEIGHTS = types.Array(types.float64, 1, "A", readonly=True)
+_WEIGH = SharedWork(
+    weigh_pairs, weigh_pairs_parallel, [_INTEGERS, _WEIGHTS, types.int64, types.Array(types.float64, 2, "C")]
+)
 
 
 def dense_limit(length):
@@ -81,39 +118,76 @@ def dense_limit(length):
     return min(LARGEST_LIMIT, max(SMALLEST_LIMIT, CELLS_PER_SAMPLE * length))
 
 
-def _count(a, low_a, num_a, b, low_b, num_b):
-    """(num_a, num_b) int64 counts of pairs of integers; None where one is outside of its range."""
-    record = np.array([*columns.column(a), low_a, num_a, *columns.column(b), low_b, num_b, len(a)], np.int64)
-    counts, outside = np.zeros(num_a * num_b, np.int64), np.zeros(1, np.int64)
-    _COUNT(len(a) * NS_PER_PAIR, record, counts, outside)
-    return None if outside[0] else counts.reshape(num_a, num_b)
-
-
-def _count_integers(a, b):
-    """`pair_histogram` of integers of a narrow range; None for others."""
-    numbers_a, numbers_b = columns.readable(a), columns.readable(b)
-    if numbers_a is None or numbers_b is None:
-        return None
-    range_a, range_b = range_of(numbers_a), range_of(numbers_b)
-    if range_a is None or range_b is None:
-        return None
+def _record(a, range_a, b, range_b):
+    """What the kernels read of two columns, and the shape of their matrix."""
     (low_a, high_a), (low_b, high_b) = range_a, range_b
-    num_a, num_b = high_a - low_a + 1, high_b - low_b + 1
-    if num_a * num_b > SMALLEST_LIMIT:
-        return None
-    counts = _count(numbers_a, low_a, num_a, numbers_b, low_b, num_b)
-    present_a, present_b = np.flatnonzero(counts.any(1)), np.flatnonzero(counts.any(0))
-    if len(present_a) < num_a or len(present_b) < num_b:
-        counts = counts[np.ix_(present_a, present_b)]
-    return (present_a + low_a).astype(a.dtype), (present_b + low_b).astype(b.dtype), counts
+    shape = high_a - low_a + 1, high_b - low_b + 1
+    numbers = *columns.column(a), low_a, shape[0], *columns.column(b), low_b, shape[1], len(a)
+    return np.array(numbers, np.int64), shape
+
+
+def _count(record, shape):
+    """(num_a, num_b) int64 counts of pairs of integers; None where one is outside of its range."""
+    counts, outside = np.zeros(shape[0] * shape[1], np.int64), np.zeros(1, np.int64)
+    _COUNT(record[10] * NS_PER_PAIR if counts.size <= LOCAL_CELLS else 0.0, record, counts, outside)
+    return None if outside[0] else counts.reshape(shape)
+
+
+def _weigh(record, shape, weights):
+    """(num_a, num_b) float64 sums of the weights of pairs."""
+    length, cells = len(weights), shape[0] * shape[1]
+    chunk = WEIGHED_ITEM if cells <= FEW_CELLS else length
+    sums = np.zeros((max(1, -(-length // chunk)), cells))
+    _WEIGH(length * NS_PER_WEIGHED_PAIR if len(sums) > 1 else 0.0, record, weights, chunk, sums)
+    return (sums.sum(0) if len(sums) > 1 else sums).reshape(shape)
 
 
 def code_histogram(codes_a, num_a, codes_b, num_b, weights=None):
     """(num_a, num_b) int64, with weights float64, counts of pairs of codes (N,) below num_a and num_b."""
-    if weights is None:
-        return _count(codes_a, 0, num_a, codes_b, 0, num_b) if len(codes_a) else np.zeros((num_a, num_b), np.int64)
-    pairs = codes_a.astype(np.int64) * num_b + codes_b
-    return np.bincount(pairs, weights, minlength=num_a * num_b).reshape(num_a, num_b)
+    if len(codes_a) == 0:
+        return np.zeros((num_a, num_b), np.int64 if weights is None else np.float64)
+    record, shape = _record(codes_a, (0, num_a - 1), codes_b, (0, num_b - 1))
+    return _count(record, shape) if weights is None else _weigh(record, shape, weights)
+
+
+def _count_within(a, range_a, b, range_b, weights):
+    """`pair_histogram` of integers; None where the ranges are too wide, or a label is outside of them."""
+    if (range_a[1] - range_a[0] + 1) * (range_b[1] - range_b[0] + 1) > SMALLEST_LIMIT:
+        return None
+    record, shape = _record(a, range_a, b, range_b)
+    counts = _count(record, shape)
+    if counts is None:
+        return None
+    present_a, present_b = counts.any(1).nonzero()[0], counts.any(0).nonzero()[0]
+    matrix = counts if weights is None else _weigh(record, shape, weights)
+    if (len(present_a), len(present_b)) != shape:
+        matrix = matrix[present_a[:, None], present_b]
+    present_a += range_a[0]
+    present_b += range_b[0]
+    return present_a, present_b, matrix
+
+
+def _count_integers(a, b, weights):
+    """`pair_histogram` of integers, also in floats, of a narrow range; None for others."""
+    numbers_a, numbers_b = columns.readable(a), columns.readable(b)
+    if numbers_a is None or numbers_b is None:
+        return None
+    counted, step = None, len(a) // SAMPLE
+    if step > 1:
+        # One pass instead of two: labels that the sample does not show are rarely beyond those it does.
+        guess_a, guess_b = range_of(numbers_a[::step]), range_of(numbers_b[::step])
+        if guess_a is None or guess_b is None:
+            return None
+        counted = _count_within(numbers_a, guess_a, numbers_b, guess_b, weights)
+    if counted is None:
+        range_a, range_b = range_of(numbers_a), range_of(numbers_b)
+        if range_a is None or range_b is None:
+            return None
+        counted = _count_within(numbers_a, range_a, numbers_b, range_b, weights)
+    if counted is None:
+        return None
+    classes_a, classes_b, matrix = counted
+    return classes_a.astype(a.dtype, copy=False), classes_b.astype(b.dtype, copy=False), matrix
 
 
 def pair_histogram(a, b, weights=None):
@@ -122,8 +196,8 @@ def pair_histogram(a, b, weights=None):
     a, b (N,) labels as `encode` takes them, weights (N,) float64 or None. matrix (Ka, Kb) is int64, with
     weights float64. None where Ka * Kb is beyond `dense_limit(N)`: then `encode` and `pair_counts`.
     """
-    if weights is None and len(a):
-        counted = _count_integers(a, b)
+    if len(a):
+        counted = _count_integers(a, b, weights)
         if counted is not None:
             return counted
     (classes_a, codes_a), (classes_b, codes_b) = encode(a), encode(b)
