@@ -3,12 +3,13 @@
 import numpy as np
 from numba import prange, types
 
-from fastcore._core import threads
+from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.metrics.kernels import columns
 from fastcore.metrics.kernels.columns import BLOCK, add_codes
 from fastcore.metrics.kernels.integer_labels import range_of
+from fastcore.metrics.kernels.small_histogram import LONGEST, small_histogram
 from fastcore.metrics.labels import encode
 
 # Counts are kept in copies that neighbours take turns with: one cell that is counted twice in a row would wait for its
@@ -26,15 +27,25 @@ SAMPLE = 4096
 
 
 @kernel
+def add_one(cells, code):
+    """cells[code] += 1, of a pointer: an array would look whether the code is negative, which takes as long."""
+    cell = simd.advance(cells, np.int64(code))
+    simd.store_scalar(cell, simd.load_scalar(cell) + 1)
+
+
+@kernel
 def count_block(codes, count, cells, distance):
     """cells[k * distance + codes[i]] += 1, k the turn of i."""
+    first, code = simd.pointer(cells), simd.pointer(codes)
+    second = simd.advance(first, distance)
+    third, fourth = simd.advance(second, distance), simd.advance(second, 2 * distance)
     for i in range(0, count - 3, COPIES):
-        cells[np.int64(codes[i])] += 1
-        cells[distance + np.int64(codes[i + 1])] += 1
-        cells[2 * distance + np.int64(codes[i + 2])] += 1
-        cells[3 * distance + np.int64(codes[i + 3])] += 1
+        add_one(first, simd.load_scalar(simd.advance(code, i)))
+        add_one(second, simd.load_scalar(simd.advance(code, i + 1)))
+        add_one(third, simd.load_scalar(simd.advance(code, i + 2)))
+        add_one(fourth, simd.load_scalar(simd.advance(code, i + 3)))
     for i in range(count - count % COPIES, count):
-        cells[np.int64(codes[i])] += 1
+        add_one(first, simd.load_scalar(simd.advance(code, i)))
 
 
 @kernel
@@ -161,7 +172,7 @@ def _count_within(a, range_a, b, range_b, weights):
     present_a, present_b = counts.any(1).nonzero()[0], counts.any(0).nonzero()[0]
     matrix = counts if weights is None else _weigh(record, shape, weights)
     if (len(present_a), len(present_b)) != shape:
-        matrix = matrix[present_a[:, None], present_b]
+        matrix = matrix[present_a][:, present_b]  # a third of the time of both at once
     present_a += range_a[0]
     present_b += range_b[0]
     return present_a, present_b, matrix
@@ -173,7 +184,9 @@ def _count_integers(a, b, weights):
     if numbers_a is None or numbers_b is None:
         return None
     counted, step = None, len(a) // SAMPLE
-    if step > 1:
+    if len(a) <= LONGEST and weights is None:
+        counted = small_histogram(numbers_a, numbers_b)
+    elif step > 1:
         # One pass instead of two: labels that the sample does not show are rarely beyond those it does.
         guess_a, guess_b = range_of(numbers_a[::step]), range_of(numbers_b[::step])
         if guess_a is None or guess_b is None:

@@ -7,7 +7,7 @@ from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
 from fastcore.metrics.kernels.columns import BLOCK, place, scratch_for
 
 # Items are summed each for itself and then in order, in lanes of a number that does not depend on the CPU: the sums are
@@ -116,11 +116,36 @@ def count_parallel(
 _COUNT = SharedWork(count_items, count_parallel, [types.int64] * 9 + [types.Array(types.float64, 2, "C")])
 
 
+def count_arrays(body, a, b, weights, one, counter):
+    """(code, first, second, both, total) of arrays of one length of up to an item, by `count_items`."""
+    results = np.empty((1, 5))
+    results[0, :] = 0.0
+    address_a, address_b = np.int64(a.ctypes.data), np.int64(b.ctypes.data)
+    places = address_a, a.strides[0], address_b, b.strides[0], np.int64(weights.ctypes.data), weights.strides[0]
+    call_by_address(body, (*places, a.size, np.int64(a.itemsize), one, results, counter))
+    row = results[0]
+    return OTHER_LABELS if row[4] != 0.0 else 0, row[0], row[1], row[2], row[3]
+
+
+def _signature(element):
+    array, weights = (types.Array(each, 1, "A", readonly=True) for each in (element, types.float64))
+    result = types.Tuple((types.int64, *[types.float64] * 4))
+    return result(types.int64, array, array, weights, types.int64, types.Array(types.int64, 1, "C"))
+
+
+_DIRECT = {
+    size: Direct(count_arrays, _signature(element))
+    for size, element in ((1, types.uint8), (2, types.uint16), (4, types.uint32), (8, types.uint64))
+}
+
+
 def count(y_true, y_pred, weights, one):
     """`binary_counts.count` with weights (N,) float64; ``one`` is the bit pattern of the label 1."""
     length = y_true.size
     if y_pred.size != length or weights.size != length or weights.dtype != np.float64:
         return OTHER_ARRAYS, 0.0, 0.0, 0.0, 0.0
+    if length <= ITEM:
+        return _DIRECT[y_true.itemsize].call(_COUNT.body.address, y_true, y_pred, weights, one, ALONE)
     results = np.empty((-(-length // ITEM), 5))
     places = [number for array in (y_true, y_pred, weights) for number in (array.ctypes.data, array.strides[0])]
     _COUNT(length * NS_PER_LABEL, *places, length, y_true.itemsize, one, results)

@@ -1,0 +1,79 @@
+"""Pairs of labels in short columns of integers: ranges, counts and the labels that occur by one call of 2 us."""
+
+import numpy as np
+from numba import types
+
+from fastcore._core.jit import kernel
+from fastcore._core.work import Direct
+from fastcore.metrics.kernels import columns
+from fastcore.metrics.kernels.columns import BLOCK, add_codes, item_size, scratch_for
+from fastcore.metrics.kernels.integer_labels import column_range
+
+# Longer columns, wider ranges and more cells are for `pair_histogram`, whose calls are small beside its work.
+LONGEST = 4096
+MOST_LABELS, MOST_CELLS = 64, 1024
+# What the kernel writes: numbers of labels, then the labels of the first column, of the second, and the matrix.
+HEADER = 2
+RESULT = HEADER + 2 * MOST_LABELS + MOST_CELLS
+
+
+@kernel
+def present(cells, num_a, num_b, low, of_rows, labels):
+    """Labels whose row (or column) of (num_a, num_b) cells is not empty; their number."""
+    found = 0
+    for i in range(num_a if of_rows else num_b):
+        total = np.int64(0)
+        for j in range(num_b if of_rows else num_a):
+            total += cells[i, j] if of_rows else cells[j, i]
+        if total > 0:
+            labels[found] = low + i
+            found += 1
+    return found
+
+
+def count_few(a, stride_a, kind_a, b, stride_b, kind_b, length, result):
+    """Write ``result``; whether all labels are integers, of narrow ranges."""
+    scratch = scratch_for(stride_a == item_size(kind_a) and stride_b == item_size(kind_b))
+    low_a, high_a, integers_a = column_range(a, stride_a, kind_a, 0, length, scratch)
+    low_b, high_b, integers_b = column_range(b, stride_b, kind_b, 0, length, scratch)
+    if not (integers_a and integers_b):
+        return False
+    # Unsigned: the ends may be 2**64 - 1 apart.
+    widest = np.uint64(MOST_LABELS - 1)
+    if np.uint64(high_a) - np.uint64(low_a) > widest or np.uint64(high_b) - np.uint64(low_b) > widest:
+        return False
+    num_a, num_b = high_a - low_a + 1, high_b - low_b + 1
+    if num_a * num_b > MOST_CELLS:
+        return False
+    codes, cells = np.empty(min(length, BLOCK), np.int32), np.zeros((num_a, num_b), np.int64)
+    flat = cells.reshape(-1)
+    for start in range(0, length, BLOCK):
+        count = min(BLOCK, length - start)
+        codes[:] = 0
+        add_codes(a, stride_a, kind_a, start, count, low_a, num_a, num_b, codes, scratch)
+        add_codes(b, stride_b, kind_b, start, count, low_b, num_b, 1, codes, scratch)
+        for i in range(count):
+            flat[np.int64(codes[i])] += 1
+    labels_a, labels_b = result[HEADER:], result[HEADER + MOST_LABELS :]
+    result[0] = present(cells, num_a, num_b, low_a, True, labels_a)
+    result[1] = present(cells, num_a, num_b, low_b, False, labels_b)
+    at = HEADER + 2 * MOST_LABELS
+    for i in range(result[0]):
+        for j in range(result[1]):
+            result[at] = cells[labels_a[i] - low_a, labels_b[j] - low_b]
+            at += 1
+    return True
+
+
+_COUNT_FEW = Direct(count_few, types.boolean(*[types.int64] * 7, types.Array(types.int64, 1, "C")))
+
+
+def small_histogram(a, b):
+    """(classes_a, classes_b, matrix), all int64, of what `columns.readable` gave, up to LONGEST labels; or None."""
+    result = np.empty(RESULT, np.int64)
+    if not _COUNT_FEW.call(*columns.column(a), *columns.column(b), len(a), result):
+        return None
+    num_a, num_b = result[:HEADER].tolist()
+    start, end = HEADER + MOST_LABELS, HEADER + 2 * MOST_LABELS
+    matrix = result[end : end + num_a * num_b].reshape(num_a, num_b)
+    return result[HEADER : HEADER + num_a], result[start : start + num_b], matrix
