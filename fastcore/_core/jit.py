@@ -59,7 +59,14 @@ def registered_kernels() -> list[RegisteredKernel]:
     return list(warm_registry)
 
 
-def kernel(func: Any = None, *, signature: Any = None, parallel: bool = False, fastmath: Any = SAFE_FASTMATH) -> Any:
+def kernel(
+    func: Any = None,
+    *,
+    signature: Any = None,
+    parallel: bool = False,
+    fastmath: Any = SAFE_FASTMATH,
+    inline: bool = False,
+) -> Any:
     """Compile a function with the package's options: no GIL, NumPy's error model, own cache.
 
     Parameters
@@ -70,13 +77,15 @@ def kernel(func: Any = None, *, signature: Any = None, parallel: bool = False, f
         Otherwise one instance is compiled for every combination of argument types, as ``njit`` does.
     parallel : whether ``prange`` runs on threads
     fastmath : set of LLVM flags, or False
+    inline : whether LLVM must put it into its callers, however large it is: results of several vectors go through
+        memory otherwise, which takes longer than what a small tile computes
 
     Returns
     -------
     Numba dispatcher; with NUMBA_DISABLE_JIT=1 the function itself
     """
     if func is None:
-        return functools.partial(kernel, signature=signature, parallel=parallel, fastmath=fastmath)
+        return functools.partial(kernel, signature=signature, parallel=parallel, fastmath=fastmath, inline=inline)
     if config.DISABLE_JIT:
         return func
     options = {
@@ -85,6 +94,8 @@ def kernel(func: Any = None, *, signature: Any = None, parallel: bool = False, f
         "fastmath": set(fastmath) if fastmath else False,
         "parallel": parallel,
     }
+    if inline:
+        options["forceinline"] = True
     dispatcher = _make_dispatcher(func, options, signature)
     if signature is not None:
         warm_registry.append(RegisteredKernel(dispatcher, signature))

@@ -224,6 +224,11 @@ def test_options_reach_numba(options):
     assert kernel(divide)(1.0, 0.0) == np.inf  # error_model="numpy": no ZeroDivisionError
 
 
+def test_inline_reaches_numba():
+    assert kernel(divide, inline=True).targetoptions["forceinline"] is True
+    assert "forceinline" not in kernel(divide).targetoptions
+
+
 def test_options_and_signatures_never_share_an_entry():
     keys = []
     for options in OPTIONS:

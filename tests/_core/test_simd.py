@@ -94,6 +94,27 @@ def test_sqrt_is_correctly_rounded(dtype, rng):
 
 
 @kernel
+def quick_square_roots(x, out):
+    for i in range(0, x.size, LANES):
+        vector = simd.load(simd.advance(simd.pointer(x), i), LANES)
+        simd.store(simd.advance(simd.pointer(out), i), simd.quick_sqrt(vector))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_quick_sqrt_is_within_one_ulp_and_exact_for_squares(dtype, rng):
+    out = np.empty(4096, dtype)
+    squares = (np.arange(4096.0) ** 2).astype(dtype)
+    quick_square_roots(squares, out)
+    np.testing.assert_array_equal(out, np.arange(4096.0))
+    x = np.exp2(rng.uniform(-120, 120, 4096) * (1 if dtype == np.float32 else 7)).astype(dtype)
+    quick_square_roots(x, out)
+    np.testing.assert_array_max_ulp(out, np.sqrt(x), 1)
+    x = np.exp2(rng.uniform(-1070, -900, 4096)).astype(dtype)
+    quick_square_roots(x, out)
+    np.testing.assert_allclose(out, np.sqrt(x), rtol=2.0**-25)
+
+
+@kernel
 def integer_operators(x, y, s, out):
     a, b = simd.load(simd.pointer(x), LANES), simd.load(simd.pointer(y), LANES)
     o = simd.pointer(out)

@@ -135,6 +135,10 @@ def sqrt(vector):
         return _lanes(np.sqrt(np.asarray(vector)))
 
 
+def quick_sqrt(vector):
+    return sqrt(vector)
+
+
 def select(mask, a, b):
     return _lanes(np.where(mask, *_together(a, b)))
 
