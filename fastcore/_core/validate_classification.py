@@ -15,7 +15,7 @@ from fastcore._core.validate_labels import (
     type_of_distinct,
     type_of_target,
 )
-from fastcore._core.validate_targets import boolean, invalid, option, same_lengths, sample_weights
+from fastcore._core.validate_targets import boolean, invalid, option, real, same_lengths, sample_weights
 
 __all__ = ["InvalidParameterError", "Targets", "boolean", "option"]
 
@@ -139,9 +139,7 @@ def zero_division(x: Any, function: str) -> float:
 
 def beta(x: Any, function: str) -> float:
     """The weight of recall, which may be infinite."""
-    if isinstance(x, numbers.Real) and x >= 0.0:
-        return float(x)
-    raise invalid(x, "beta", "a float in the range [0.0, inf]", function)
+    return real(x, "beta", 0.0, None, function)
 
 
 def pos_label(x: Any, function: str) -> Any:

@@ -115,14 +115,13 @@ def type_of_target(y: Any, name: str = "") -> str:
     y = read_target(y, name)
     if is_indicator(y):
         return "multilabel-indicator"
-    return type_of_distinct(y, None if is_sparse(y) else y, name)
+    return type_of_distinct(y, None, name)
 
 
 def type_of_distinct(y: Any, distinct: np.ndarray | None, name: str) -> str:
     """`type_of_target` of what is no indicator.
 
-    ``distinct`` is any array with the same values, repeated or not, or None for those of y: whoever has few of them
-    saves a pass.
+    ``distinct`` are the distinct values of y; whoever has them saves finding them.
     """
     _refuse_old_formats(y)
     if y.ndim not in (1, 2):
@@ -133,11 +132,14 @@ def type_of_distinct(y: Any, distinct: np.ndarray | None, name: str) -> str:
         return "unknown"
     many = y.ndim == 2 and y.shape[1] > 1
     suffix = "-multioutput" if many else ""
-    values = y.data if distinct is None else distinct
-    if y.dtype.kind == "f" and not _holds_integers(values):
-        finite(values, name)
-        return "continuous" + suffix
-    return "multiclass" + suffix if many or unique_values(values).size > 2 else "binary"
+    if y.dtype.kind == "f":
+        values = distinct if distinct is not None else y.data if is_sparse(y) else y
+        if not _holds_integers(values):
+            finite(values, name)
+            return "continuous" + suffix
+    if many:
+        return "multiclass" + suffix
+    return "multiclass" if (unique_values(y) if distinct is None else distinct).size > 2 else "binary"
 
 
 def _refuse_old_formats(y: Any) -> None:

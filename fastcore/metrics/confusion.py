@@ -59,7 +59,7 @@ def _matrix_of_labels(targets: Targets, labels: Any) -> np.ndarray:
     weights = targets.weights
     integers = weights is not None and weights.dtype.kind != "f"
     counted = None
-    if not integers or float(np.abs(weights, dtype=np.float64).sum()) < EXACT:
+    if weights is None or not integers or float(np.abs(weights, dtype=np.float64).sum()) < EXACT:
         counted = pair_histogram(targets.true, targets.pred, as_float64(weights))
     if counted is None:  # many labels, of which few may be asked for, or integers that float64 does not hold
         counted = _few_labels(targets, labels)

@@ -13,9 +13,12 @@ import numpy as np
 from fastcore._core import validate_classification as validate
 from fastcore._core.validate_classification import Targets
 from fastcore._core.validate_containers import is_sparse
-from fastcore.metrics.kernels.binary_counts import BINARY, count
+from fastcore.metrics.kernels import binary_counts, string_counts
 from fastcore.metrics.kernels.pair_histogram import pair_histogram, per_label_counts
 from fastcore.metrics.labels import encode
+
+# Objects that Python counts sooner than they are coded.
+FEW_OBJECTS = 100
 
 _ndarray = np.ndarray
 _FLOAT64 = np.dtype(np.float64)
@@ -48,21 +51,46 @@ def join(classes_a: np.ndarray, classes_b: np.ndarray) -> tuple[np.ndarray, np.n
     return np.asarray(union, dtype), np.array([place[x] for x in a]), np.array([place[x] for x in b])
 
 
-def count_ones(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[float, float, float, float] | None:
-    """(both, true, pred, total): samples, or weights, whose label is 1 in both targets, in each, and of all.
+def count_positives(
+    y_true: Any, y_pred: Any, pos_label: Any, sample_weight: Any
+) -> tuple[float, float, float, float] | None:
+    """(both, true, pred, total): samples, or weights, of the positive label in both targets, in each, and of all.
 
-    None unless the targets are 1-D arrays of one dtype, all their labels are 0 or 1, 1 occurs in either, and weights
-    are float64, finite and sum to something: all else is for those who check everything.
+    None unless the targets are 1-D arrays of labels 0 and 1 in one dtype and the positive one is 1, with weights that
+    are float64, finite and sum to something; or of two strings, fixed-width or few objects, without weights; and unless
+    the positive label occurs. All else is for those who check everything.
     """
     if type(y_true) is not _ndarray or type(y_pred) is not _ndarray or y_true.ndim != 1 or y_pred.ndim != 1:
         return None
-    if sample_weight is None:
-        code, true, pred, both, total = count(y_true, y_pred)
-        return (both, true, pred, total) if code == BINARY and (true or pred) else None
+    if type(pos_label) is int and pos_label == 1:
+        if sample_weight is not None:
+            return _weigh_ones(y_true, y_pred, sample_weight)
+        code, true, pred, both, total = binary_counts.count(y_true, y_pred)
+    elif type(pos_label) is str and sample_weight is None:
+        if y_true.dtype.kind == "O" and y_pred.dtype.kind == "O":
+            return _count_few_strings(y_true, y_pred, pos_label) if len(y_true) <= FEW_OBJECTS else None
+        code, true, pred, both, total = string_counts.count(y_true, y_pred, pos_label)
+    else:
+        return None
+    return (both, true, pred, total) if code == binary_counts.BINARY and (true or pred) else None
+
+
+def _count_few_strings(y_true: np.ndarray, y_pred: np.ndarray, pos_label: str) -> tuple[int, int, int, int] | None:
+    """`count_positives` of objects: 3 us for 10 samples, where coding them takes 30."""
+    a, b = y_true.tolist(), y_pred.tolist()
+    if {*map(type, a), *map(type, b)} != {str} or len({*a, *b}) > 2 or len(a) != len(b):
+        return None
+    true, pred = a.count(pos_label), b.count(pos_label)
+    both = sum([x == pos_label == y for x, y in zip(a, b)])
+    return (both, true, pred, len(a)) if true or pred else None
+
+
+def _weigh_ones(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: Any) -> tuple[float, float, float, float] | None:
+    """`count_positives` of the label 1 with weights."""
     if type(sample_weight) is not _ndarray or sample_weight.ndim != 1 or sample_weight.dtype is not _FLOAT64:
         return None
-    code, true, pred, both, total = count(y_true, y_pred, sample_weight)
-    usable = code == BINARY and 0 < true + pred < math.inf and 0 < total < math.inf
+    code, true, pred, both, total = binary_counts.count(y_true, y_pred, sample_weight)
+    usable = code == binary_counts.BINARY and 0 < true + pred < math.inf and 0 < total < math.inf
     return (both, true, pred, total) if usable else None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcore._core import validate_classification as validate
 from fastcore._core.validate_targets import same_lengths, sample_weights
-from fastcore.metrics.label_counts import count_ones
+from fastcore.metrics.label_counts import count_positives
 from fastcore.metrics.label_scores import WARN, counts_of, question
 from fastcore.metrics.ranking_inputs import codes_of_positives, ranking
 from fastcore.metrics.warning import warn_undefined
@@ -39,8 +39,8 @@ def lift_score(
     Data", section 4: the interest P(A and B) / (P(A) P(B)) of "predicted positive" and "positive". The same as
     mlxtend's `lift_score`.
     """
-    if zero_division is WARN and type(pos_label) is int and pos_label == 1:
-        ones = count_ones(y_true, y_pred, sample_weight)
+    if zero_division is WARN:
+        ones = count_positives(y_true, y_pred, pos_label, sample_weight)
         if ones is not None and ones[1] and ones[2]:
             return _lift(*ones)
     asked = question(None, pos_label, "binary", zero_division, ("lift",), "lift_score")

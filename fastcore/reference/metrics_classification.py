@@ -66,11 +66,12 @@ def precision_recall_fscore_support(
         matrices = matrices.sum(0, keepdims=True)
     fp, fn, tp = matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
     fscore = (tp, tp + fn) if np.isinf(beta) else ((1 + beta**2) * tp, (1 + beta**2) * tp + beta**2 * fn + fp)
-    found = [_ratio(*ratio, zero_division) for ratio in ((tp, tp + fp), (tp, tp + fn), fscore)]
+    precision, recall = _ratio(tp, tp + fp, zero_division), _ratio(tp, tp + fn, zero_division)
+    fbeta = _ratio(fscore[0], fscore[1], zero_division)
     if average is None:
-        return (*found, tp + fn)
+        return precision, recall, fbeta, tp + fn
     weights = {"weighted": tp + fn, "samples": sample_weight}.get(average)
-    return (*(_nan_average(score, weights) for score in found), None)
+    return _nan_average(precision, weights), _nan_average(recall, weights), _nan_average(fbeta, weights), None
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, zero_division: float) -> np.ndarray:

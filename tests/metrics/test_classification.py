@@ -308,3 +308,16 @@ def test_targets_are_not_changed(rng):
         metrics.f1_score(y_true, y_pred, average=average, sample_weight=weights)
     for x, y in zip(before, (y_true, y_pred, weights)):
         np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("kind", ["<U3", "<U30", object])
+@pytest.mark.parametrize("size", [1, 10, 101, 3000])
+@pytest.mark.parametrize("third", [False, True])
+def test_binary_strings(assert_same_outcome, rng, kind, size, third):
+    names = np.array(["no", "yes", "?"], kind)
+    y_true, y_pred = names[rng.integers(0, 2, size)], names[rng.integers(0, 2, size)]
+    y_pred[-1] = "?" if third else "yes"
+    for score in ("precision_score", "f1_score"):
+        for arguments in [(y_true, y_pred), (y_true.tolist(), y_pred), (np.repeat(y_true, 2)[::2], y_pred)]:
+            for pos_label in ("yes", "maybe"):
+                assert_same_outcome(*pair(score), *arguments, words=True, pos_label=pos_label)
