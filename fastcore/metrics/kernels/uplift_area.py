@@ -16,7 +16,7 @@ QINI, UPLIFT = 0, 1
 FINE, OTHER_LENGTHS, OTHER_OUTCOME, OTHER_TREATMENT, OTHER_SCORE = 0, 1, 2, 3, 4
 # Serial nanoseconds a row, for the choice between serial and parallel.
 CODE_NS, AREA_NS = 0.8, 6.0
-_INT64, _FLOAT64 = np.dtype(np.int64).num, np.dtype(np.float64).num
+_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)  # in native order, which their numbers do not tell
 
 
 @kernel
@@ -162,8 +162,8 @@ def uplift_area(y_true: np.ndarray, uplift: np.ndarray, treatment: np.ndarray, c
     no area. The same as `fastcore.reference.metrics_uplift.uplift_area`.
     """
     if (
-        y_true.dtype.num == treatment.dtype.num == _INT64
-        and uplift.dtype.num == _FLOAT64
+        y_true.dtype is treatment.dtype is _INT64
+        and uplift.dtype is _FLOAT64
         and y_true.ndim == uplift.ndim == treatment.ndim == 1
         and 0 < y_true.size <= LARGEST_SMALL
     ):
@@ -175,7 +175,7 @@ def _uplift_area(y_true: np.ndarray, uplift: np.ndarray, treatment: np.ndarray, 
     """`uplift_area` of other dtypes, or of many rows."""
     if not y_true.shape == uplift.shape == treatment.shape or y_true.ndim != 1 or y_true.size == 0:
         return _failed(OTHER_LENGTHS)
-    if uplift.dtype.char not in "fd" and uplift.dtype.num != _INT64:
+    if not uplift.dtype.isnative or (uplift.dtype.char not in "fd" and uplift.dtype != _INT64):
         return _failed(OTHER_SCORE)
     scores, _ = as_floats(uplift)
     flags = []
