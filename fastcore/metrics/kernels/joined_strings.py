@@ -12,14 +12,17 @@ NS_PER_STRING = 4.0
 
 
 def find_ends(text, ends):
-    """Places of the zeros in ``text``, as many as ``ends`` has room for, and their number; text[-1] is 0."""
+    """(number of zeros in ``text``, bytes of the longest string): their places in ``ends``; text[-1] is 0."""
     found, room = 0, ends.size
     target = simd.pointer(ends)
     for i in range(text.size):
         # Written whether it is one or not: a branch would be mispredicted once a string.
         simd.store_scalar(simd.advance(target, min(found, room - 1)), i)
         found += int(text[i] == 0)
-    return found
+    longest = ends[0]
+    for i in range(1, room):
+        longest = max(longest, ends[i] - ends[i - 1] - 1)
+    return found, longest
 
 
 @kernel
@@ -54,7 +57,7 @@ def pack_strings_parallel(body, workers, text, ends, packed, counter):
 
 
 _TEXT, _ENDS = types.Array(types.uint8, 1, "C", readonly=True), types.Array(types.int64, 1, "C")
-_FIND = Direct(find_ends, types.int64(_TEXT, _ENDS))
+_FIND = Direct(find_ends, types.UniTuple(types.int64, 2)(_TEXT, _ENDS))
 _PACK = SharedWork(pack_strings, pack_strings_parallel, [_TEXT, _ENDS, types.Array(types.uint8, 2, "C")])
 # Strings are made as wide as the longest only if that takes no more bytes in all, or for each byte there is.
 MOST_BYTES, MOST_GROWTH = 1 << 16, 16
@@ -67,9 +70,9 @@ def as_items(text, length):
     """
     memory = np.frombuffer(text, np.uint8)
     ends = np.empty(length, np.int64)
-    if _FIND.call(memory[:-8], ends) != length:
+    found, longest = _FIND.call(memory[:-8], ends)
+    if found != length:
         return None
-    longest = int(np.diff(ends, prepend=-1).max()) - 1
     width = max(8, (longest + 7) // 8 * 8)
     if width * length > max(MOST_BYTES, MOST_GROWTH * len(text)):
         return None
