@@ -212,6 +212,22 @@ def store_only(source, target, count):
 
 
 @kernel
+def selected_lanes(source, chosen, target):
+    mask = simd.load(simd.pointer(chosen), LANES)
+    return simd.store_selected(simd.pointer(target), simd.load(simd.pointer(source), LANES), mask)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+def test_store_selected_packs_the_chosen_lanes(dtype, rng):
+    source = np.arange(1, LANES + 1).astype(dtype)
+    for chosen in [np.zeros(LANES, bool), np.ones(LANES, bool), *(rng.random((20, LANES)) < 0.4)]:
+        target = np.zeros(LANES + 1, dtype)
+        assert selected_lanes(source, chosen, target) == chosen.sum()
+        np.testing.assert_array_equal(target[: chosen.sum()], source[chosen])
+        assert target[LANES] == 0
+
+
+@kernel
 def copy_vector(source, target):
     simd.store(simd.pointer(target), simd.load(simd.pointer(source), LANES))
 

@@ -76,6 +76,7 @@ if config.DISABLE_JIT:
         store,
         store_first,
         store_scalar,
+        store_selected,
         tanh,
     )
 else:
@@ -115,6 +116,7 @@ else:
         store,
         store_first,
         store_scalar,
+        store_selected,
     )
 
 __all__ = [
@@ -171,6 +173,7 @@ __all__ = [
     "store",
     "store_first",
     "store_scalar",
+    "store_selected",
     "tanh",
     "u8",
     "u16",

@@ -91,6 +91,12 @@ def store_first(ptr, vector, count):
         ptr.elements(count)[:] = vector[:count]
 
 
+def store_selected(ptr, vector, mask):
+    selected = np.asarray(vector)[np.asarray(mask)]
+    ptr.elements(len(selected))[:] = selected
+    return len(selected)
+
+
 def load_scalar(ptr):
     return ptr.elements(1)[0]
 
