@@ -208,3 +208,11 @@ def test_roc_inputs_are_not_written(rng):
     outcome(roc_curve, y, scores, sample_weight=weights)
     for x, same in zip((y, scores, weights), before, strict=True):
         np.testing.assert_array_equal(x, same)
+
+
+@pytest.mark.parametrize("size", [300, 60_000])
+@pytest.mark.parametrize("dtype", [">i8", "<i8", "u8", ">i4"])
+def test_roc_labels_of_either_byte_order(rng, dtype, size):
+    y, scores = rng.integers(0, 2, size), rng.random(size)
+    assert roc_auc_score(y.astype(dtype), scores.astype(">f8")) == roc_auc_score(y, scores)
+    assert roc_auc_score(y.astype(dtype), scores) == roc_auc_score(y, scores)

@@ -15,7 +15,7 @@ from fastcore.metrics.kernels.score_buckets import divide_into_buckets
 LARGEST_SMALL = 16_384
 # Serial nanoseconds a score of the last pass, for the choice between serial and parallel.
 AREA_NS = 6.0
-_INT64 = np.dtype(np.int64).num
+_INT64 = np.dtype(np.int64)  # native: the type number is that of either byte order
 
 FINE, NOT_BINARY, NOT_FINITE, NEGATIVE_WEIGHT = 0, 1, 2, 3
 _STATUS = {
@@ -142,7 +142,7 @@ def roc_area(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None 
     if scores.size <= LARGEST_SMALL:
         return small_roc_area(labels, scores, weights)
     codes = labels.view(np.uint8) if labels.itemsize == 1 else labels
-    if codes.itemsize != 1 and codes.dtype.num != _INT64:
+    if codes.itemsize != 1 and codes.dtype is not _INT64:
         codes = codes.astype(np.int64)
     faults, buckets = divide_into_buckets(scores, codes, 2, weights)
     if faults:
@@ -156,7 +156,7 @@ def roc_area(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None 
 
 def small_roc_area(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Area:
     """The same in one call, for few scores."""
-    if labels.dtype.num != _INT64:
+    if labels.dtype is not _INT64:
         labels = labels.astype(np.int64)
     if scores.itemsize != 8:
         scores = scores.astype(np.float64)
