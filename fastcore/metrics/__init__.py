@@ -50,6 +50,7 @@ _MODULE_OF = {
         "treatment_effect": ("average_treatment_effect", "uplift"),
         "uplift_ranking": ("uplift_at_k", "uplift_by_percentile"),
         "uplift_curves": ("qini_auc_score", "qini_curve", "uplift_auc_score", "uplift_curve"),
+        "resampling": ("BootstrapResult", "bootstrap"),
         "warning": ("UndefinedMetricWarning",),
     }.items()
     for name in names
