@@ -28,7 +28,8 @@ _KERNEL_OF = {
 }
 _PLAIN_NAME = {kernels.EUCLIDEAN: "euclidean", kernels.SQUARED: "sqeuclidean", kernels.MANHATTAN: "manhattan"}
 _METRICS = {*_KERNEL_OF, *OTHER_METRICS, "precomputed"}
-_NUMBERS = (np.dtype(np.float64), np.dtype(np.float32))
+_FLOAT64, _FLOAT32, _INT64 = np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64)
+_NUMBERS = (_FLOAT64, _FLOAT32)
 # A sparse X of less is made dense: then its distances are exact, and sooner there.
 _DENSE_BYTES = 1 << 28
 
@@ -111,24 +112,10 @@ def _silhouettes(
     X: Any, labels: Any, metric: Any, options: dict[str, Any], function: str
 ) -> tuple[np.ndarray, float, Any]:
     """(silhouettes in float64, their sum, what dtype they should have or None if that)."""
-    # The short way. What it finds out of order goes on to what checks everything and has the messages.
-    if (
-        type(X) is type(labels) is np.ndarray
-        and type(metric) is str
-        and metric in _KERNEL_OF
-        and not options
-        and X.dtype in _NUMBERS
-        and X.ndim == 2
-        and labels.ndim == 1
-        and labels.dtype.kind in "iu"
-        and len(X) == len(labels) > 2
-        and X.shape[1] > 0
-    ):
-        classes, codes = encode(labels)
-        if 1 < len(classes) < len(codes):
-            result = _from_points(X, codes.astype(np.int64, copy=False), len(classes), metric)
-            if result[1] == result[1]:
-                return result
+    if type(X) is type(labels) is np.ndarray and type(metric) is str and not options:
+        result = _of_plain_arrays(X, labels, metric)
+        if result is not None:
+            return result
     metric = validate.metric_name(metric, _METRICS, function)
     X, labels, is_column = validate.points_and_labels(X, labels, function)
     _warn_of_column(is_column)
@@ -146,6 +133,43 @@ def _silhouettes(
         validate.no_options(options, metric)
         return _from_metric(X, codes, num_clusters, metric)
     return _from_others(X, codes, num_clusters, metric, options)
+
+
+def _of_plain_arrays(X: np.ndarray, labels: np.ndarray, metric: str) -> tuple[np.ndarray, float, Any] | None:
+    """The short way. What it finds out of order, or does not know, goes on to what checks everything: None."""
+    dtype = X.dtype
+    if (
+        metric not in _KERNEL_OF
+        or not (dtype is _FLOAT64 or dtype is _FLOAT32)
+        or X.ndim != 2
+        or labels.ndim != 1
+        or labels.dtype.kind not in "iu"
+        or X.shape[1] == 0
+        or not len(X) == len(labels) > 2
+    ):
+        return None
+    if labels.dtype is not _INT64:
+        labels = labels.astype(_INT64)
+    if len(X) <= kernels.MOST_POINTS and metric != "cosine":
+        result = _of_few(X, labels, metric)
+        if result is not None:
+            return result
+    codes, num_clusters = kernels.codes_of_integers(labels)
+    if not 1 < num_clusters < len(codes):
+        return None
+    result = _from_points(X, codes, num_clusters, metric)
+    return result if result[1] == result[1] else None
+
+
+def _of_few(X: np.ndarray, labels: np.ndarray, metric: str) -> tuple[np.ndarray, float, Any] | None:
+    """At most MOST_POINTS, float32 or float64, with int64 labels. None where another way is for them."""
+    kernel, keeps_dtype = _KERNEL_OF[metric]
+    samples = np.zeros(len(X))
+    points = X if X.dtype is _FLOAT64 else X.astype(_FLOAT64)
+    total = kernels.silhouettes_of_few(points, labels, kernel, samples)
+    if total != total:
+        return None
+    return samples, total, X.dtype if keeps_dtype and X.dtype == _FLOAT32 else None
 
 
 def _clusters(labels: np.ndarray) -> tuple[int, np.ndarray]:
@@ -167,6 +191,10 @@ def _clusters(labels: np.ndarray) -> tuple[int, np.ndarray]:
 
 def _from_points(X: np.ndarray, codes: np.ndarray, num_clusters: int, metric: str) -> tuple[np.ndarray, float, Any]:
     """Of a dense X, with a metric that has a kernel."""
+    if len(X) <= kernels.MOST_POINTS and metric != "cosine":
+        result = _of_few(X, codes, metric)
+        if result is not None:
+            return result
     kernel, keeps_dtype = _KERNEL_OF[metric]
     divisors = kernels.NO_DIVISORS
     if metric == "cosine":  # half the square of the distance between unit vectors

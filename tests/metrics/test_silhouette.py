@@ -111,17 +111,18 @@ def test_silhouette_does_not_depend_on_threads(points, rng):
             np.testing.assert_array_equal(silhouette_samples(x, labels), expected)
 
 
-def test_silhouette_containers_give_the_same_bits(rng):
+@pytest.mark.parametrize("points", [50, 150])
+def test_silhouette_containers_give_the_same_bits(points, rng):
     pandas = pytest.importorskip("pandas")
     torch = pytest.importorskip("torch")
-    x, labels = blobs(rng, 50, 3, 3)
+    x, labels = blobs(rng, points, 3, 3)
     expected = silhouette_samples(x, labels)
-    wide = np.zeros((100, 6))
+    wide = np.zeros((2 * points, 6))
     wide[::2, ::2] = x
     frozen = x.copy()
     frozen.flags.writeable = False
-    for points in (x.tolist(), np.asfortranarray(x), wide[::2, ::2], frozen, pandas.DataFrame(x), torch.tensor(x)):
-        np.testing.assert_array_equal(silhouette_samples(points, labels), expected)
+    for same in (x.tolist(), np.asfortranarray(x), wide[::2, ::2], frozen, pandas.DataFrame(x), torch.tensor(x)):
+        np.testing.assert_array_equal(silhouette_samples(same, labels), expected)
     names = np.array(["a", "b", "c"])[labels]
     for kind in (
         labels.tolist(),

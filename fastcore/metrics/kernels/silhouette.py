@@ -5,28 +5,29 @@ import math
 import numpy as np
 
 from fastcore._core import threads
+from fastcore.metrics.kernels.silhouette_few import MOST_POINTS, silhouettes_of_few
 from fastcore.metrics.kernels.silhouette_given import SUM_DENSE, sum_sparse
-from fastcore.metrics.kernels.silhouette_layout import FILL, NORMS, arrange, silhouettes
+from fastcore.metrics.kernels.silhouette_layout import FILL, NORMS, arrange, number, silhouettes
 from fastcore.metrics.kernels.silhouette_pairs import add_shares, sum_pairs
-from fastcore.metrics.kernels.silhouette_rows import PANELS_PER_ITEM, sum_each_row
-from fastcore.metrics.kernels.silhouette_tile import EUCLIDEAN, MANHATTAN, SQUARED, WIDTH
+from fastcore.metrics.kernels.silhouette_rows import PANELS_PER_ITEM, items_of, sum_each_row
+from fastcore.metrics.kernels.silhouette_tile import EUCLIDEAN, LARGEST, MANHATTAN, SMALLEST, SQUARED, WIDTH
 
 __all__ = [
     "EUCLIDEAN",
     "MANHATTAN",
+    "MOST_POINTS",
     "NO_DIVISORS",
     "SQUARED",
+    "codes_of_integers",
     "norms_of",
     "silhouettes_of_blocks",
+    "silhouettes_of_few",
     "silhouettes_of_points",
     "silhouettes_of_sparse",
 ]
 
 # Serial nanoseconds of a pair of points: a square root and sums, and each coordinate.
 NS_PER_PAIR, NS_PER_COORDINATE = 0.35, 0.037
-# Squares of coordinates beyond these would leave the range of float64. Silhouettes have no unit: a power of two is
-# taken out of all coordinates.
-SMALLEST, LARGEST = 1e-100, 1e140
 # A launch cannot be interrupted, so it should end within this time.
 NS_PER_LAUNCH = 3e8
 NS_PER_DISTANCE = 1.0
@@ -42,7 +43,14 @@ def aligned(shape):
     """Uninitialised float64 from a cache line's start on, so that no vector straddles two."""
     count = math.prod(shape)
     memory = np.empty(count + 8)
-    return memory[-(memory.ctypes.data // 8) % 8 :][:count].reshape(shape)
+    start = -(memory.__array_interface__["data"][0] // 8) % 8  # a tenth of the time of memory.ctypes
+    return memory[start : start + count].reshape(shape)
+
+
+def codes_of_integers(labels):
+    """Codes (N,) int64 of int64 labels, N > 0, and how many are distinct: 0 where their range is large."""
+    codes = np.empty(len(labels), np.int64)
+    return codes, number.call(labels, codes)
 
 
 def silhouettes_of_points(x, codes, num_clusters, metric, divisors, out):
@@ -98,7 +106,7 @@ def _pairs_once(panels, metric, clusters, strips, within, nearest, ns_per_pair):
 def _pairs_twice(panels, metric, clusters, cluster_at, within, nearest, ns_per_pair):
     points = int(clusters[:, 1].sum())
     item_ns = PANELS_PER_ITEM * WIDTH * points * ns_per_pair
-    items = -(-within.size // (PANELS_PER_ITEM * WIDTH))
+    items = items_of(within.size)
     per_launch = max(int(threads.pool_size() * NS_PER_LAUNCH / item_ns), 4 * threads.pool_size())
     for begin in range(0, items, per_launch):
         end = min(begin + per_launch, items)

@@ -20,6 +20,12 @@ VECTORS_PER_ITEM = PANELS_PER_ITEM * WIDTH // LANES
 
 
 @kernel
+def items_of(places):
+    """Number of items."""
+    return (places + PANELS_PER_ITEM * WIDTH - 1) // (PANELS_PER_ITEM * WIDTH)
+
+
+@kernel
 def store_tile(panels, metric, column, row, to):
     """Distances of LANES points at place `column` from the 8 at `row`, a vector for each of these."""
     a, b, c, d, e, f, g, h = distances(panels, column, row, metric)

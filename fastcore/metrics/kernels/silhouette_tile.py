@@ -13,6 +13,9 @@ WIDTH = 8
 LANES = simd.F64_LANES if simd.F64_LANES < WIDTH else WIDTH
 
 EUCLIDEAN, SQUARED, MANHATTAN = 0, 1, 2
+# Squares of coordinates beyond these would leave the range of float64. Silhouettes have no unit: a power of two is
+# taken out of all coordinates.
+SMALLEST, LARGEST = 1e-100, 1e140
 
 
 @kernel(fastmath=False)
