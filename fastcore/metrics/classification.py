@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate_classification as validate
-from fastcore.metrics.label_counts import as_float64, count_labels, count_positives, same_rows
+from fastcore.metrics.label_counts import as_float64, count_labels, count_positives, same_labels, same_rows
 from fastcore.metrics.label_scores import FSCORE, PRECISION, RECALL, WARN, question, scores
 
 
@@ -39,15 +39,17 @@ def accuracy_score(y_true: Any, y_pred: Any, *, normalize: bool = True, sample_w
     targets = validate.targets(y_true, y_pred, sample_weight)
     weights = as_float64(targets.weights)
     if validate.are_single(targets):
-        if weights is None and targets.true.dtype.kind in "iub" and targets.pred.dtype.kind in "iub":
-            right, total = np.count_nonzero(targets.true == targets.pred), len(targets.true)
-        else:
-            counts = count_labels(targets)
-            right, total = counts.both.sum(), counts.total
+        same = same_labels(targets)
     else:
         validate.indicators(targets)
         same = same_rows(targets.true, targets.pred)
-        right, total = (same.sum(), len(same)) if weights is None else (weights @ same, weights.sum())
+    if same is None:
+        counts = count_labels(targets)
+        right, total = counts.both.sum(), counts.total
+    elif weights is None:
+        right, total = np.count_nonzero(same), len(same)
+    else:
+        right, total = weights[same].sum(), weights.sum()
     if not validate.boolean(normalize, "normalize", "accuracy_score"):
         return float(right)
     return float(right / validate.total_weight(total))

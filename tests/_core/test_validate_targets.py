@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils import multiclass, validation
 
 from fastcore._core import validate_targets as checks
+from fastcore._core.validate_labels import has_more_than_two
 
 TARGETS = {
     "list of int": [0, 1, 1],
@@ -210,3 +211,12 @@ def test_options_are_named_in_errors():
         checks.real(1.5, "n", 1, None, "f", closed="left", kind="int")
     with pytest.raises(ValueError, match="an instance of 'bool'"):
         checks.boolean(1, "normalize", "accuracy_score")
+
+
+@pytest.mark.parametrize("kind", [int, bool, float, np.float16, np.uint64, str, object])
+@pytest.mark.parametrize("labels", [[0], [0, 1], [0, 0, 1], [0, 1, 2], [1, 0, 1, 2], [2, 2, 1, 1, 0]], ids=str)
+def test_has_more_than_two_is_what_unique_says(kind, labels):
+    y = np.array([str(label) for label in labels], kind) if kind in (str, object) else np.array(labels, kind)
+    expected = len(np.unique(y)) > 2
+    assert has_more_than_two(y) == has_more_than_two(np.stack([y, y])) == expected
+    assert has_more_than_two(np.tile(y, 3)[::3]) == expected
