@@ -219,4 +219,4 @@ def test_has_more_than_two_is_what_unique_says(kind, labels):
     y = np.array([str(label) for label in labels], kind) if kind in (str, object) else np.array(labels, kind)
     expected = len(np.unique(y)) > 2
     assert has_more_than_two(y) == has_more_than_two(np.stack([y, y])) == expected
-    assert has_more_than_two(np.tile(y, 3)[::3]) == expected
+    assert has_more_than_two(np.repeat(y, 3)[::3]) == expected
