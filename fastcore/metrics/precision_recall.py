@@ -8,7 +8,6 @@ from fastcore._core import validate_ranking as check
 from fastcore._core import validate_targets as targets
 from fastcore.metrics import ranking_inputs as inputs
 from fastcore.metrics.kernels import ranking_curves as kernels
-from fastcore.metrics.labels import encode
 
 _INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 _ndarray = np.ndarray
@@ -118,19 +117,19 @@ def _check_arguments(y_true: Any, y_score: Any, sample_weight: Any, name: str) -
 
 def _average_precision(y_true: Any, y_score: Any, average: str | None, pos_label: Any, sample_weight: Any) -> Any:
     """`average_precision_score` of any kind of target."""
-    y_type, labels = inputs.type_and_labels(y_true)
-    check.format_is(y_type, ("binary", "multiclass", "multilabel-indicator"))
-    if y_type == "binary":
-        labels = targets.vector(labels, "y_true", numeric=False)
-        check.label_occurs(pos_label, np.unique(labels))
-        return _of_two_classes(np.asarray(labels == pos_label, np.uint8), y_score, sample_weight)
-    check.label_is_one(pos_label, y_type)
-    if y_type == "multiclass":
-        classes, codes = encode(targets.vector(labels, "y_true", numeric=False))
-        check.shape_is_that_of_classes(targets.array(y_score, "y_score"), len(codes), len(classes))
-        labels = (codes[:, None] == np.arange(len(classes))).view(np.uint8)
-    labels, scores, weights = inputs.indicator_pair(labels, y_score, sample_weight)
-    return inputs.average_over_labels(_of_labels, labels, scores, average, weights)
+    labels = inputs.read_labels(y_true)
+    check.format_is(labels.type, ("binary", "multiclass", "multilabel-indicator"))
+    if labels.type == "binary":
+        check.label_occurs(pos_label, labels.classes)
+        return _of_two_classes(inputs.codes_of(labels, pos_label), y_score, sample_weight)
+    check.label_is_one(pos_label, labels.type)
+    indicator = labels.values
+    if labels.type == "multiclass":
+        count = len(labels.classes)
+        check.shape_is_that_of_classes(targets.array(y_score, "y_score"), len(labels.codes), count)
+        indicator = (labels.codes[:, None] == np.arange(count)).view(np.uint8)
+    indicator, scores, weights = inputs.indicator_pair(indicator, y_score, sample_weight)
+    return inputs.average_over_labels(_of_labels, indicator, scores, average, weights)
 
 
 def _of_labels(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> float:

@@ -8,10 +8,9 @@ import numpy as np
 
 from fastcore._core import validate_ranking as check
 from fastcore._core import validate_targets as targets
-from fastcore._core.validate_labels import read_target
+from fastcore.metrics import ranking_inputs as inputs
 from fastcore.metrics.kernels import probability as kernels
 from fastcore.metrics.kernels.probability import LOG, OK, SQUARES
-from fastcore.metrics.labels import encode
 
 _INT64, _FLOAT64, _FLOAT32 = np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.float32)
 _ndarray = np.ndarray
@@ -198,21 +197,20 @@ def _binary_squares(y_true: Any, p: np.ndarray, weights: np.ndarray | None, pos_
         sums, status = _two_classes(y_true, p, weights, SQUARES)
         if status == OK:
             return 2 * sums[0], sums[1]
-    y_type = targets.type_of_target(y_true, "y_true")
-    y = targets.vector(y_true, "y_true", numeric=False)
-    check.binary_target(y_type)
-    sums, status = _two_classes(np.asarray(y == _positive_label(pos_label, y), np.uint8), p, weights, SQUARES)
+    labels = inputs.read_labels(targets.vector(y_true, "y_true", numeric=False))
+    check.binary_target(labels.type)
+    codes = inputs.codes_of(labels, _positive_label(pos_label, labels.classes))
+    sums, status = _two_classes(codes, p, weights, SQUARES)
     if status != OK:
         check.probabilities(p, "less")
     return (2 if p.itemsize > 2 else 1) * sums[0], sums[1]
 
 
-def _positive_label(pos_label: Any, y: np.ndarray) -> Any:
+def _positive_label(pos_label: Any, classes: np.ndarray) -> Any:
     """As `check.positive_label`, but of other numbers the greater."""
-    if pos_label is None and y.dtype.kind not in "OUS":
-        classes = np.unique(y)
+    if pos_label is None and classes.dtype.kind not in "OUS":
         return 1 if classes.tolist() in ([0], [-1]) else classes[-1]
-    return check.positive_label(pos_label, y)
+    return check.positive_label(pos_label, classes)
 
 
 def _sums(y_true: Any, p: np.ndarray, weights: np.ndarray | None, labels: Any, loss: int) -> tuple[float, float]:
@@ -268,23 +266,20 @@ def _warn_of_sums(furthest: float, dtype: np.dtype) -> None:
 
 def _classes_of(y_true: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Sorted labels, and each sample's place among them (N,), or the indicator (N, C) that y_true is."""
-    y_type = targets.type_of_target(y_true, "y_true")
-    check.no_multioutput(y_type)
-    y = read_target(y_true, "y_true")
-    if y_type == "multilabel-indicator":
+    y = inputs.read_labels(y_true)
+    check.no_multioutput(y.type)
+    if y.type == "multilabel-indicator":
         check.no_labels_of_indicator(labels)
-        return np.arange(y.shape[1]), y.toarray() if targets.is_sparse(y) else y
-    y = targets.vector(y, "y_true", numeric=False, may_be_empty=True)
-    check.target_has_samples(y)
-    if labels is None:
-        if y_type not in ("binary", "multiclass"):
-            targets.unique_labels(y_true)  # raises, and says which labels there may be
-        classes, codes = encode(y)
-    else:
+        indicator = y.values.toarray() if targets.is_sparse(y.values) else y.values
+        return np.arange(indicator.shape[1]), indicator
+    check.target_has_samples(y.values)
+    classes, codes = y.classes, y.codes
+    if labels is not None:
         classes = _declared(labels)
-        present, codes = encode(y)
-        check.undeclared_labels(_undeclared(present, classes), labels)
-        codes = np.searchsorted(classes, present)[codes]
+        check.undeclared_labels(_undeclared(y.classes, classes), labels)
+        codes = np.searchsorted(classes, y.classes)[y.codes]
+    elif y.type not in ("binary", "multiclass"):
+        targets.unique_labels(y_true)  # raises, and says which labels there may be
     check.two_labels(classes, labels)
     return classes, codes
 

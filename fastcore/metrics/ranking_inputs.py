@@ -7,11 +7,13 @@ import numpy as np
 
 from fastcore._core import validate_ranking as check
 from fastcore._core import validate_targets as targets
-from fastcore._core.validate_labels import read_target
+from fastcore._core.validate_labels import read_target, type_of_distinct
 from fastcore.metrics.kernels.score_order import ranked_groups
+from fastcore.metrics.labels import encode
 from fastcore.metrics.warning import warn_undefined
 
 _ARRAY = np.ndarray
+_NOTHING = np.empty(0, np.int64)
 
 
 class Ranking(NamedTuple):
@@ -19,6 +21,15 @@ class Ranking(NamedTuple):
 
     scores: np.ndarray
     counts: np.ndarray
+
+
+class Labels(NamedTuple):
+    """A target: its type, itself, and of a vector of labels the distinct ones and each sample's place among them."""
+
+    type: str
+    values: Any
+    classes: np.ndarray
+    codes: np.ndarray
 
 
 def zeros_and_ones(y: Any) -> np.ndarray | None:
@@ -33,6 +44,28 @@ def zeros_and_ones(y: Any) -> np.ndarray | None:
     return y.astype(np.uint8)
 
 
+def read_labels(y_true: Any) -> Labels:
+    """The kind of target, and for a vector of labels the distinct ones and each sample's place among them."""
+    y = read_target(y_true, "y_true")
+    is_vector = not targets.is_sparse(y) and (y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)) and y.size > 0
+    if is_vector and (y.dtype.kind in "biufU" or (y.dtype.kind == "O" and isinstance(y.flat[0], str))):
+        flat = y.reshape(-1)
+        try:
+            classes, codes = encode(flat)
+        except TypeError:  # of objects that do not compare; below it is said in words
+            return Labels(targets.type_of_target(y, "y_true"), flat, flat, flat)
+        return Labels(type_of_distinct(y, classes, "y_true"), flat, classes, codes)
+    return Labels(targets.type_of_target(y, "y_true"), y, _NOTHING, _NOTHING)
+
+
+def codes_of(labels: Labels, pos_label: Any) -> np.ndarray:
+    """1 where the label is the positive one, else 0, as (N,) uint8."""
+    is_positive = np.broadcast_to(labels.classes == pos_label, labels.classes.shape)
+    if is_positive.tolist() == [False, True]:
+        return labels.codes.astype(np.uint8)
+    return is_positive.view(np.uint8)[labels.codes]
+
+
 def codes_of_positives(y_true: Any, pos_label: Any, known: tuple[str, ...]) -> np.ndarray:
     """1 where y_true is the positive label, else 0, as (N,) uint8.
 
@@ -42,9 +75,16 @@ def codes_of_positives(y_true: Any, pos_label: Any, known: tuple[str, ...]) -> n
         codes = zeros_and_ones(y_true)
         if codes is not None:
             return codes
-    check.format_is(targets.type_of_target(y_true, "y_true"), known)
-    y = targets.vector(y_true, "y_true", numeric=False)
-    return np.asarray(y == check.positive_label(pos_label, y), np.uint8)
+    labels = read_labels(y_true)
+    check.format_is(labels.type, known)
+    return codes_of(labels, check.positive_label(pos_label, labels.classes))
+
+
+def finite_array(y_score: Any) -> np.ndarray:
+    """Scores as finite numbers (N,) or (N, C)."""
+    scores = targets.array(y_score, "y_score")
+    targets.finite(scores, "y_score")
+    return scores
 
 
 def finite_scores(y_score: Any) -> np.ndarray:
@@ -157,8 +197,3 @@ def indicator_pair(y_true: Any, y_score: Any, sample_weight: Any) -> tuple[np.nd
     targets.finite(scores, "y_score")
     scores = check.scores_of_indicator(labels, scores)
     return labels, scores, weights_of(sample_weight, len(labels))
-
-
-def type_and_labels(y_true: Any) -> tuple[str, Any]:
-    """The kind of target, and the target as an array."""
-    return targets.type_of_target(y_true, "y_true"), read_target(y_true, "y_true")

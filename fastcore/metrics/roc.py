@@ -11,7 +11,6 @@ from fastcore.metrics import ranking_inputs as inputs
 from fastcore.metrics.kernels import ranking_curves as kernels
 from fastcore.metrics.kernels.roc_area import FINE, Area, roc_area
 from fastcore.metrics.kernels.score_order import as_floats
-from fastcore.metrics.labels import encode
 from fastcore.metrics.warning import warn_undefined
 
 _FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
@@ -88,17 +87,16 @@ def roc_auc_score(
     limit = check.max_fpr(max_fpr)
     multi_class = targets.option(multi_class, "multi_class", _MULTI_CLASS, name)
 
-    y_type, y = inputs.type_and_labels(y_true)
-    scores = targets.array(y_score, "y_score")
-    targets.finite(scores, "y_score")
+    labels_read = inputs.read_labels(y_true)
+    y_type = labels_read.type
+    scores = inputs.finite_array(y_score)
     if y_type == "multiclass" or (y_type == "binary" and scores.ndim == 2 and scores.shape[1] > 2):
         check.multiclass_options(multi_class, limit, max_fpr)
-        y = targets.vector(y, "y_true", numeric=False)
-        return _several_classes(y, scores, labels, multi_class, average, sample_weight)
+        return _several_classes(labels_read, scores, labels, multi_class, average, sample_weight)
     check.format_is(y_type, ("binary", "multiclass", "multilabel-indicator"))
     if y_type == "binary":
-        return _two_classes(targets.vector(y, "y_true", numeric=False), scores, sample_weight, limit)
-    indicator, scores, weights = inputs.indicator_pair(y, scores, sample_weight)
+        return _two_classes(labels_read, scores, sample_weight, limit)
+    indicator, scores, weights = inputs.indicator_pair(labels_read.values, scores, sample_weight)
 
     def area_of_label(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> float:
         present = np.unique(labels)
@@ -207,19 +205,14 @@ def _normalized(pairs: Area) -> float | None:
     return pairs.area / (pairs.negatives * pairs.positives)
 
 
-def _two_classes(y: np.ndarray, scores: np.ndarray, sample_weight: Any, limit: float | None) -> float:
+def _two_classes(labels: inputs.Labels, scores: np.ndarray, sample_weight: Any, limit: float | None) -> float:
     """The area for the greater of two labels."""
-    codes = inputs.zeros_and_ones(y)
-    if codes is None:
-        classes, codes = encode(y)
-        is_single = len(classes) < 2
-    else:
-        is_single = codes.min() == codes.max()
-    if is_single:
+    if len(labels.classes) < 2:
         return _one_class()
-    targets.same_lengths(codes, scores, sample_weight)
+    targets.same_lengths(labels.codes, scores, sample_weight)
     scores = targets.vector(scores, "y_score")
-    return _area(codes.astype(np.uint8, copy=False), scores, inputs.weights_of(sample_weight, len(codes)), limit)
+    weights = inputs.weights_of(sample_weight, len(scores))
+    return _area(labels.codes.astype(np.uint8), scores, weights, limit)
 
 
 def _area(codes: np.ndarray, scores: np.ndarray, weights: np.ndarray | None, limit: float | None) -> float:
@@ -245,12 +238,12 @@ def _partial_area(fpr: np.ndarray, tpr: np.ndarray, limit: float) -> float:
 
 
 def _several_classes(
-    y: np.ndarray, scores: np.ndarray, labels: Any, multi_class: str, average: str | None, sample_weight: Any
+    y: inputs.Labels, scores: np.ndarray, labels: Any, multi_class: str, average: str | None, sample_weight: Any
 ) -> Any:
     check.one_score_a_class(scores)
     check.scores_sum_to_one(scores)
     check.multiclass_average(average, multi_class)
-    classes, codes = encode(y)
+    classes, codes = y.classes, y.codes
     if labels is None:
         check.classes_have_columns(len(classes), scores.shape[1])
     else:
