@@ -1,15 +1,11 @@
 """Labels of any kind as integers: the sorted distinct labels, and for each sample the place of its own among them."""
 
-from typing import Any
-
 import numpy as np
 
 from fastcore.metrics.kernels import columns
-from fastcore.metrics.kernels.binary_counts import OTHER_ARRAYS
 from fastcore.metrics.kernels.distinct_items import chunk_of, encode_items, sort_labels
 from fastcore.metrics.kernels.integer_labels import encode_by_table, range_of
-from fastcore.metrics.kernels.object_labels import count_objects, encode_objects
-from fastcore.metrics.kernels.string_labels import count_strings
+from fastcore.metrics.kernels.object_labels import encode_objects
 
 # Of numbers, of which most are distinct, sorting all takes a third of the time of a hash table larger than the caches.
 MOST_DISTINCT = 0.75
@@ -53,25 +49,3 @@ def encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         elif kind == "O":
             encoded = encode_objects(labels)
     return np.unique(labels, return_inverse=True) if encoded is None else encoded
-
-
-def count_label(y_true: np.ndarray, y_pred: np.ndarray, label: Any) -> tuple[int, int, int, int, int]:
-    """(code, true_sum, pred_sum, both, length): samples whose label is ``label`` in the first, the second and both.
-
-    Parameters
-    ----------
-    y_true, y_pred : (N,) strings, of fixed width or objects, any stride
-    label : str, or bytes
-
-    Returns
-    -------
-    code, ... : code is `binary_counts.BINARY` where label occurs and at most one other label does; else the counts mean
-        nothing: OTHER_LABELS, or OTHER_ARRAYS for what this does not read (lengths or dtypes that differ, no strings,
-        objects that are many or no str)
-    """
-    kind = y_true.dtype.kind
-    if kind == "O" and y_pred.dtype.kind == "O":
-        return count_objects(y_true, y_pred, label)
-    if kind in "US" and y_true.itemsize:
-        return count_strings(y_true, y_pred, label)
-    return OTHER_ARRAYS, 0, 0, 0, 0

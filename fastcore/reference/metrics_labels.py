@@ -19,12 +19,6 @@ def pair_histogram(
     return classes_a, classes_b, matrix
 
 
-def pair_counts(codes_a: np.ndarray, codes_b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, cols, counts) of the cells of `pair_histogram` that are not 0, row by row."""
-    pairs, counts = np.unique(np.stack([codes_a, codes_b]).astype(np.int64), axis=1, return_counts=True)
-    return pairs[0], pairs[1], counts
-
-
 def per_label_counts(
     codes_true: np.ndarray, codes_pred: np.ndarray, num_labels: int, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ from hypothesis.extra import numpy as hnp
 from fastcore.metrics.kernels.pair_histogram import (
     code_histogram,
     dense_limit,
-    pair_counts,
     pair_histogram,
     per_label_counts,
 )
@@ -70,12 +69,6 @@ def test_pair_histogram_beyond_the_dense_limit_is_none(rng):
 def test_code_histogram_keeps_codes_that_do_not_occur():
     codes = np.array([0, 2, 2], np.int32)
     np.testing.assert_array_equal(code_histogram(codes, 4, codes, 4), np.diag([1, 0, 2, 0]))
-
-
-@pytest.mark.parametrize("num_a, num_b, length", [(1, 1, 0), (3, 4, 10), (300, 5000, 60_000), (50_000, 50_000, 60_000)])
-def test_pair_counts_match_numpy(rng, num_a, num_b, length):
-    a, b = rng.integers(0, num_a, length, dtype=np.int32), rng.integers(0, num_b, length, dtype=np.int32)
-    assert_same(pair_counts(a, b), reference.pair_counts(a, b))
 
 
 @pytest.mark.parametrize("weighted", [False, True])

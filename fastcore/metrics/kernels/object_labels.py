@@ -1,10 +1,7 @@
 """Labels that are Python objects: few distinct ones by their addresses, strings by their text, others by their hash."""
 
-from collections import Counter
-
 import numpy as np
 
-from fastcore.metrics.kernels.binary_counts import BINARY, OTHER_ARRAYS, OTHER_LABELS
 from fastcore.metrics.kernels.distinct_items import distinct, recoded
 from fastcore.metrics.kernels.joined_strings import as_items
 
@@ -12,8 +9,6 @@ from fastcore.metrics.kernels.joined_strings import as_items
 MOST_ADDRESSES = 4096
 # Types whose objects all compare with each other, and which no others equal.
 _SORTABLE = ({str}, {int}, {bool}, {bytes})
-# Pairs that Python counts itself, at 0.1 us each.
-MOST_PAIRS = 512
 
 
 def _as_array(objects):
@@ -57,21 +52,3 @@ def encode_objects(labels):
         return None
     classes, ranks = merged
     return classes, recoded(codes, ranks, offsets, chunk)
-
-
-def count_objects(y_true, y_pred, label):
-    """`string_labels.count_strings` of (N,) objects; OTHER_ARRAYS where they are no strings, or many."""
-    length = y_true.size
-    if y_pred.size != length or not 0 < length <= MOST_PAIRS:
-        return OTHER_ARRAYS, 0, 0, 0, 0
-    try:
-        pairs = Counter(zip(y_true.tolist(), y_pred.tolist(), strict=True))
-    except TypeError:  # not hashable
-        return OTHER_ARRAYS, 0, 0, 0, 0
-    labels = {each for pair in pairs for each in pair}
-    if type(label) is not str or set(map(type, labels)) != {str}:
-        return OTHER_ARRAYS, 0, 0, 0, 0
-    both = pairs[label, label]
-    first = sum(count for pair, count in pairs.items() if pair[0] == label)
-    second = sum(count for pair, count in pairs.items() if pair[1] == label)
-    return BINARY if label in labels and len(labels) <= 2 else OTHER_LABELS, first, second, both, length

@@ -207,7 +207,7 @@ def pair_histogram(a, b, weights=None):
     """(classes_a, classes_b, matrix): matrix[i, j] samples have the labels classes_a[i] and classes_b[j].
 
     a, b (N,) labels as `encode` takes them, weights (N,) float64 or None. matrix (Ka, Kb) is int64, with
-    weights float64. None where Ka * Kb is beyond `dense_limit(N)`: then `encode` and `pair_counts`.
+    weights float64. None where Ka * Kb is beyond `dense_limit(N)`: then `encode` and `label_pairs`.
     """
     if len(a):
         counted = _count_integers(a, b, weights)
@@ -217,12 +217,6 @@ def pair_histogram(a, b, weights=None):
     if len(classes_a) * len(classes_b) > dense_limit(len(a)):
         return None
     return classes_a, classes_b, code_histogram(codes_a, len(classes_a), codes_b, len(classes_b), weights)
-
-
-def pair_counts(codes_a, codes_b):
-    """(rows, cols, counts) of the pairs of codes (N,) that occur, sorted by row, then column; all int64."""
-    pairs, counts = np.unique(np.left_shift(codes_a, 32, dtype=np.int64) + codes_b, return_counts=True)
-    return pairs >> 32, pairs & 0xFFFFFFFF, counts
 
 
 def per_label_counts(codes_true, codes_pred, num_labels, weights=None):
