@@ -225,7 +225,7 @@ def _from_distances(X: Any, codes: np.ndarray, num_clusters: int) -> tuple[np.nd
         validate.not_negative(float(X.data.min(initial=0)))
         kernels.silhouettes_of_sparse(X, codes, num_clusters, samples)
     else:
-        blocks = (X,) if X.dtype in _NUMBERS else _blocks_in_float64(X)
+        blocks = (X,) if X.dtype == _FLOAT64 else _blocks_in_float64(X)
         validate.not_negative(float(kernels.silhouettes_of_blocks(blocks, codes, num_clusters, samples)))
     return samples, float(samples.sum()), X.dtype if X.dtype == np.float32 else None
 

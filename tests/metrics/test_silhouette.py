@@ -1,5 +1,9 @@
 """Silhouettes against scikit-learn and the plain twin."""
 
+import os
+import subprocess
+import sys
+
 import hypothesis
 import numpy as np
 import pytest
@@ -324,3 +328,25 @@ def test_silhouette_does_not_write_to_its_arguments(rng):
         silhouette_samples(x, labels, metric=metric)
     np.testing.assert_array_equal(x, before[0])
     np.testing.assert_array_equal(labels, before[1])
+
+
+WITHOUT_JIT = """
+import numpy as np
+from fastcore.metrics import silhouette_samples
+from fastcore.reference import metrics_silhouette as reference
+
+rng = np.random.default_rng(0)
+for points, clusters in ((20, 3), (140, 2), (140, 60)):
+    labels, x = rng.integers(0, clusters, points), rng.standard_normal((points, 2))
+    for metric in ("euclidean", "manhattan", "cosine"):
+        expected = reference.silhouette_samples(x, labels, metric=metric)
+        np.testing.assert_allclose(silhouette_samples(x, labels, metric=metric), expected, atol=1e-12)
+    apart = reference.distances(x, "euclidean")
+    expected = reference.silhouette_samples(apart, labels, metric="precomputed")
+    np.testing.assert_allclose(silhouette_samples(apart, labels, metric="precomputed"), expected, atol=1e-12)
+"""
+
+
+def test_silhouette_bodies_run_without_the_compiler():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", WITHOUT_JIT], env=environment, check=True)

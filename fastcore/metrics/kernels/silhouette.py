@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcore._core import threads
 from fastcore.metrics.kernels.silhouette_few import MOST_POINTS, silhouettes_of_few
-from fastcore.metrics.kernels.silhouette_given import SUM_DENSE, sum_sparse
+from fastcore.metrics.kernels.silhouette_given import sum_dense, sum_sparse
 from fastcore.metrics.kernels.silhouette_layout import FILL, NORMS, arrange, number, silhouettes
 from fastcore.metrics.kernels.silhouette_pairs import add_shares, sum_pairs
 from fastcore.metrics.kernels.silhouette_rows import PANELS_PER_ITEM, items_of, sum_each_row
@@ -122,7 +122,7 @@ def norms_of(x, smallest):
 
 
 def silhouettes_of_blocks(blocks, codes, num_clusters, out):
-    """Silhouettes from the distances in blocks of rows, float32 or float64 (R, N), one after the other.
+    """Silhouettes from the distances in blocks of rows, float64 (R, N), one after the other.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def silhouettes_of_blocks(blocks, codes, num_clusters, out):
     first = 0
     for block in blocks:
         work_ns = NS_PER_DISTANCE * block.size
-        SUM_DENSE[block.dtype](work_ns, block, first, codes, sizes, within, nearest, lowest)
+        sum_dense(work_ns, block, first, codes, sizes, within, nearest, lowest)
         first += len(block)
     _fill(within, nearest, sizes, codes, out)
     return lowest.min()

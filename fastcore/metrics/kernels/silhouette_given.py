@@ -45,12 +45,12 @@ def sum_dense_rows(distances, first, codes, sizes, within, nearest, lowest, coun
             least = np.inf
             # Two places to add to: neighbours are often of one cluster, and each addition would wait for the last.
             for j in range(0, points - 1, 2):
-                a, b = np.float64(row[j]), np.float64(row[j + 1])
+                a, b = row[j], row[j + 1]
                 sums[codes[j]] += a
                 others[codes[j + 1]] += b
                 least = min(least, min(a, b))
             if points % 2 == 1:
-                a = np.float64(row[points - 1])
+                a = row[points - 1]
                 sums[codes[points - 1]] += a
                 least = min(least, a)
             for cluster in range(sizes.size):
@@ -89,13 +89,11 @@ def sum_sparse_rows_parallel(body, workers, data, columns, starts, codes, sizes,
 _VECTOR, _CODES = types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
 
 
-def _dense(dtype):
-    matrix = types.Array(dtype, 2, "A", readonly=True)
-    arguments = [matrix, types.int64, _CODES, _CODES, _VECTOR, _VECTOR, _VECTOR]
-    return SharedWork(sum_dense_rows, sum_dense_rows_parallel, arguments)
+_MATRIX = types.Array(types.float64, 2, "A", readonly=True)
 
-
-SUM_DENSE = {np.dtype("f4"): _dense(types.float32), np.dtype("f8"): _dense(types.float64)}
+sum_dense = SharedWork(
+    sum_dense_rows, sum_dense_rows_parallel, [_MATRIX, types.int64, _CODES, _CODES, _VECTOR, _VECTOR, _VECTOR]
+)
 sum_sparse = SharedWork(
     sum_sparse_rows, sum_sparse_rows_parallel, [_VECTOR, _CODES, _CODES, _CODES, _CODES, _VECTOR, _VECTOR]
 )
