@@ -229,7 +229,7 @@ def r2_score(
     -----
     Moments are summed around the first target, or around the mean where that is far from it, so that float32 targets
     around 1000, or targets that are nearly constant and far from 0, lose nothing; constant targets have a variance of
-    exactly 0 (scikit-learn's is the rounding of the mean: R² of 0.1, ten times, is -1e30 there).
+    exactly 0 (scikit-learn's is the rounding of the mean: R² of 0.1, three times, is -9e33 there).
     """
     if (
         sample_weight is None

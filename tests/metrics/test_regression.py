@@ -194,9 +194,9 @@ def test_r2_of_nearly_constant_targets_is_right(first, rng):
 @pytest.mark.parametrize("weight", [None, 0.3])
 def test_constant_targets_have_no_variance(name, weight):
     score = getattr(metrics, name)
-    y = np.full(10, 0.1)  # whose mean NumPy rounds
-    w = None if weight is None else np.full(10, weight)
-    p = y + np.arange(10)
+    y = np.full(3, 0.1)  # whose mean NumPy rounds
+    w = None if weight is None else np.full(3, weight)
+    p = y + np.arange(3)
     assert score(y, p, sample_weight=w) == 0.0
     assert score(y, p, sample_weight=w, force_finite=False) == -np.inf
     assert score(y, y, sample_weight=w) == 1.0
