@@ -16,8 +16,9 @@ from fastcore.metrics.kernels.cluster_comparison import (
     pairs_in,
     pairs_of,
 )
-from fastcore.metrics.kernels.label_pairs import Pairs
-from fastcore.metrics.kernels.pair_histogram import pair_histogram
+from fastcore.metrics.kernels.guessed_counts import count_guessed
+from fastcore.metrics.kernels.label_pairs import MANY_CELLS, NUM_LOOKED_AT, Pairs
+from fastcore.metrics.kernels.pair_histogram import code_histogram, pair_counts, pair_histogram
 from fastcore.metrics.labels import encode
 
 __all__ = ["COUNTS", "EXPECTED", "INFORMATION", "Comparison", "compare", "compare_clusterings", "find_pairs"]
@@ -56,26 +57,45 @@ def _compare(labels_true: Any, labels_pred: Any, level: int, function: str) -> C
     samples = len(true)
     if samples == 0:
         return _NO_SAMPLES
-    if samples <= MOST_LABELS:
+    if samples <= MOST_LABELS:  # above, int64 has been there, and all else is encoded once below
         found = compare_if_small(_integers(true), _integers(pred), level)
         if found.samples > 0 and found.expected == found.expected:
             return found
-    return compare(find_pairs(true, pred)[2], samples, level)
+    matrix = count_guessed(true, pred)
+    return compare(find_pairs(true, pred)[2] if matrix is None else pairs_in(matrix), samples, level)
 
 
 def _integers(labels: np.ndarray) -> np.ndarray:
     """(N,) int64 that are equal, and ordered, as the labels are."""
     if labels.dtype.kind in "ib" or (labels.dtype.kind == "u" and labels.itemsize < 8):
         return labels.astype(np.int64, copy=False)
-    return encode(labels)[1].astype(np.int64)
+    return encode(labels)[1].astype(np.int64, copy=False)
+
+
+def find_matrix(true: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(classes, clusters, contingency matrix) of (N,) integers, N > 0; None for other labels, and for many pairs."""
+    if true.dtype.kind not in "iufb" or pred.dtype.kind not in "iufb" or _span(true) * _span(pred) > MANY_CELLS:
+        return None
+    return pair_histogram(true, pred)
+
+
+def _span(labels: np.ndarray) -> float:
+    few = labels[:: len(labels) // NUM_LOOKED_AT + 1]
+    return float(few.max()) - float(few.min())
 
 
 def find_pairs(true: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, Pairs]:
     """(classes, clusters, pairs) of (N,) labels, N > 0."""
-    histogram = pair_histogram(true, pred)
-    if histogram is not None:
-        classes, clusters, matrix = histogram
-        return classes, clusters, pairs_in(matrix)
+    found = find_matrix(true, pred)
+    if found is not None:
+        return found[0], found[1], pairs_in(found[2])
     (classes, codes_true), (clusters, codes_pred) = encode(true), encode(pred)
-    codes = codes_true.astype(np.int64, copy=False), codes_pred.astype(np.int64, copy=False)
-    return classes, clusters, pairs_of(codes[0], len(classes), codes[1], len(clusters))
+    sizes = len(classes), len(clusters)
+    if sizes[0] * sizes[1] <= MANY_CELLS:
+        return classes, clusters, pairs_in(code_histogram(codes_true, sizes[0], codes_pred, sizes[1]))
+    if codes_true.dtype == codes_pred.dtype == np.int32:
+        return classes, clusters, pairs_of(codes_true, sizes[0], codes_pred, sizes[1])
+    rows, cols, counts = pair_counts(codes_true, codes_pred)  # more labels than int32 has numbers
+    sizes_true, sizes_pred = (np.bincount(codes).astype(np.float64) for codes in (codes_true, codes_pred))
+    rows, cols = rows.astype(np.int32), cols.astype(np.int32)
+    return classes, clusters, Pairs(rows, cols, counts, len(counts), sizes_true, sizes_pred)

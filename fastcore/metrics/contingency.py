@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate_clustering as validate
-from fastcore.metrics.clusterings import COUNTS, Comparison, compare_clusterings, find_pairs
-from fastcore.metrics.kernels.pair_histogram import pair_histogram
+from fastcore.metrics.clusterings import COUNTS, Comparison, compare_clusterings, find_matrix, find_pairs
 
 _LARGEST = 2**63 - 1
 _LARGEST_INDEX = 2**31 - 1
@@ -44,9 +43,11 @@ def contingency_matrix(
     true, pred = validate.label_columns(labels_true, labels_pred, "contingency_matrix")
     if sparse:
         return _sparse_matrix(true, pred, dtype)
-    histogram = pair_histogram(true, pred)
-    if histogram is not None:
-        cells = histogram[2].astype(dtype, copy=False)
+    found = find_matrix(true, pred) if len(true) else None
+    if found is not None:
+        cells = found[2].astype(dtype, copy=False)
+    elif len(true) == 0:
+        cells = np.zeros((0, 0), dtype)
     else:
         classes, clusters, (rows, cols, counts, num, _, _) = find_pairs(true, pred)
         cells = np.zeros((len(classes), len(clusters)), dtype)

@@ -59,7 +59,7 @@ def _pairs_of_sparse(cells: Any) -> Pairs:
     for index, size in zip((cells.row, cells.col), cells.shape, strict=True):
         totals = np.bincount(index, cells.data, size)
         present = np.bincount(index, minlength=size) > 0
-        parts.append(((np.cumsum(present) - 1)[index], totals[present]))
+        parts.append(((np.cumsum(present, dtype=np.int32) - np.int32(1))[index], totals[present]))
     (rows, sizes_true), (cols, sizes_pred) = parts
     return Pairs(rows, cols, cells.data, len(cells.data), sizes_true, sizes_pred)
 
@@ -90,7 +90,7 @@ def expected_mutual_information(contingency: Any, n_samples: Any) -> float:
     samples = validate.number_of_samples(n_samples, *sizes)
     if any(len(size) == 1 for size in sizes):
         return 0.0
-    sizes_true, sizes_pred = (size[size > 0] for size in sizes)
+    sizes_true, sizes_pred = (size[size > 0].astype(np.float64) for size in sizes)
     if len(sizes_true) == 0 or len(sizes_pred) == 0:
         return 0.0
     return kernels.expected_mutual_information(sizes_true, sizes_pred, samples)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from fastcore._core import simd
+from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.work import Direct
 from fastcore.metrics.kernels.expected_mutual_information import (
@@ -13,13 +13,16 @@ from fastcore.metrics.kernels.expected_mutual_information import (
     expected_mutual_information,
     log_table,
 )
-from fastcore.metrics.kernels.label_pairs import Pairs, codes_of, pairs_of_codes, pairs_of_matrix
+from fastcore.metrics.kernels.label_pairs import Pairs, codes_of, have_many_pairs, pairs_of_codes, pairs_of_matrix
 
 LANES = simd.F64_LANES
 # How much is computed: numbers of pairs; entropies and mutual information too; what is expected by chance too.
 COUNTS, INFORMATION, EXPECTED = 0, 1, 2
-# Up to so many labels are compared in one call and one thread.
-MOST_LABELS = 1 << 14
+# Up to so many labels are compared in one call and one thread; up to the second number if they have many pairs, which
+# are sorted by one thread anyhow.
+MOST_LABELS, MOST_SORTED = 1 << 14, 1 << 18
+# What it would cost to begin again for the sake of threads.
+NS_PER_LABEL = 20.0
 # Terms whose sum is rounded to the others' only once.
 BLOCK = 512
 # Above, squares of counts overflow int64.
@@ -92,8 +95,8 @@ def sum_of_squares(counts, num):
 
 
 @kernel
-def compare_pairs(pairs, samples, level, logs):
-    """The comparison, from the pairs that occur."""
+def compare_pairs(pairs, samples, level, logs, most_ns):
+    """The comparison, from the pairs that occur; what is expected only if it is less work than ``most_ns``."""
     classes, clusters, num = pairs.sizes_true.size, pairs.sizes_pred.size, pairs.num
     squares = (
         sum_of_squares(pairs.counts, num),
@@ -115,7 +118,7 @@ def compare_pairs(pairs, samples, level, logs):
             if classes == samples or clusters == samples:  # each sample on its own: chance changes nothing
                 expected = mutual
             else:
-                expected = expected_if_little(pairs.sizes_true, pairs.sizes_pred, total, logs)
+                expected = expected_if_little(pairs.sizes_true, pairs.sizes_pred, total, logs, most_ns)
     return Comparison(samples, classes, clusters, num, *squares, mutual, entropy_true, entropy_pred, expected)
 
 
@@ -123,13 +126,14 @@ def compare_labels(true, pred, level, logs):
     """Compare (N,) labels; -1 samples if there are too many, none or not as many of each, or too wide a range."""
     size = true.size
     nothing = Comparison(-1, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)
-    if size != pred.size or size == 0 or size > MOST_LABELS:
+    if size != pred.size or size == 0 or size > MOST_SORTED or (size > MOST_LABELS and not have_many_pairs(true, pred)):
         return nothing
     codes_true, size_true = codes_of(true)
     codes_pred, size_pred = codes_of(pred)
     if size_true == 0 or size_pred == 0:
         return nothing
-    return compare_pairs(pairs_of_codes(codes_true, size_true, codes_pred, size_pred), size, level, logs)
+    pairs = pairs_of_codes(codes_true, size_true, codes_pred, size_pred)
+    return compare_pairs(pairs, size, level, logs, threads.SMALLEST_WORK_NS + NS_PER_LABEL * size)
 
 
 def read_matrix(matrix):
@@ -142,23 +146,24 @@ def pair_codes(true, size_true, pred, size_pred):
     return pairs_of_codes(true, size_true, pred, size_pred)
 
 
-def compare_listed(rows, cols, counts, sizes_true, sizes_pred, samples, level, logs):
+def compare_listed(rows, cols, counts, sizes_true, sizes_pred, samples, level, logs, most_ns):
     """Compare by pairs in arrays, (P,) sorted by row, then column, and the sizes (Ka,), (Kb,)."""
-    return compare_pairs(Pairs(rows, cols, counts, counts.size, sizes_true, sizes_pred), samples, level, logs)
+    return compare_pairs(Pairs(rows, cols, counts, counts.size, sizes_true, sizes_pred), samples, level, logs, most_ns)
 
 
 _LABELS = types.Array(types.int64, 1, "A", readonly=True)
+_CODES = types.Array(types.int32, 1, "C")
 _INTEGERS, _FLOATS = types.Array(types.int64, 1, "C"), types.Array(types.float64, 1, "C")
 _LOGS = types.Array(types.float64, 1, "C", readonly=True)
 _COMPARISON = types.NamedTuple([types.int64] * 7 + [types.float64] * 4, Comparison)
-_PAIRS = types.NamedTuple([_INTEGERS] * 3 + [types.int64] + [_FLOATS] * 2, Pairs)
+_PAIRS = types.NamedTuple([_CODES, _CODES, _INTEGERS, types.int64, _FLOATS, _FLOATS], Pairs)
 
 _LABELS_COMPARED = Direct(compare_labels, _COMPARISON(_LABELS, _LABELS, types.int64, _LOGS))
 _MATRIX_READ = Direct(read_matrix, _PAIRS(types.Array(types.int64, 2, "A", readonly=True)))
-_CODES_PAIRED = Direct(pair_codes, _PAIRS(_INTEGERS, types.int64, _INTEGERS, types.int64))
+_CODES_PAIRED = Direct(pair_codes, _PAIRS(_CODES, types.int64, _CODES, types.int64))
 _LIST_COMPARED = Direct(
     compare_listed,
-    _COMPARISON(_INTEGERS, _INTEGERS, _INTEGERS, _FLOATS, _FLOATS, types.int64, types.int64, _LOGS),
+    _COMPARISON(_CODES, _CODES, _INTEGERS, _FLOATS, _FLOATS, types.int64, types.int64, _LOGS, types.float64),
 )
 
 
@@ -173,7 +178,7 @@ def pairs_in(matrix):
 
 
 def pairs_of(codes_true, size_true, codes_pred, size_pred):
-    """`Pairs` of (N,) int64 codes below size_true and size_pred, N > 0; time and memory follow N, not the cells."""
+    """`Pairs` of (N,) int32 codes below size_true and size_pred, N > 0; time and memory follow N, not the cells."""
     return _CODES_PAIRED.call(codes_true, size_true, codes_pred, size_pred)
 
 
@@ -188,7 +193,8 @@ def compare(pairs, samples, level):
     """`Comparison` by `Pairs`, samples > 0; what is much work is shared by threads."""
     rows, cols, counts, num, sizes_true, sizes_pred = pairs
     rows, cols, counts = rows[:num], cols[:num], counts[:num]
-    found = _LIST_COMPARED.call(rows, cols, counts, sizes_true, sizes_pred, samples, level, log_table())
+    most_ns = threads.SMALLEST_WORK_NS
+    found = _LIST_COMPARED.call(rows, cols, counts, sizes_true, sizes_pred, samples, level, log_table(), most_ns)
     if found.expected != found.expected:
         found = found._replace(expected=expected_mutual_information(sizes_true, sizes_pred, samples))
     if samples >= MOST_SQUARED:

@@ -14,10 +14,14 @@ from fastcore._core.jit import kernel
 # that is emptier takes longer than two counting sorts: 1000 samples of 1000 x 1000 labels 900 against 11 us.
 NUMBERS_PER_SAMPLE, SMALLEST_RANGE = 4, 256
 CELLS_PER_SAMPLE, SMALLEST_MATRIX = 2, 1024
+# Beyond so many cells even copies of a matrix for threads leave the caches: pairs are sorted.
+MANY_CELLS = 1 << 16
+# Labels that are looked at to tell.
+NUM_LOOKED_AT = 256
 
 
 class Pairs(NamedTuple):
-    """Pairs (rows, cols, counts), the first ``num`` of each array, and the sizes of classes and clusters as floats."""
+    """Pairs: rows, cols int32, counts int64, the first ``num`` of each; and float sizes of classes and clusters."""
 
     rows: Any
     cols: Any
@@ -28,21 +32,36 @@ class Pairs(NamedTuple):
 
 
 @kernel
+def span_of(labels):
+    """(lowest, highest - lowest) of (N,) labels, N > 0; the difference wraps around to the right one."""
+    low = high = labels[0]
+    for label in labels:
+        low = min(low, label)
+        high = max(high, label)
+    return low, np.uint64(high) - np.uint64(low)
+
+
+@kernel
 def codes_of(labels):
-    """(codes (N,), size): labels less the lowest, all below ``size``; 0 where their range is too wide. N > 0."""
-    codes = np.empty(labels.size, np.int64)
+    """(codes (N,) int32, size): labels less the lowest, all below ``size``; 0 where their range is too wide. N > 0."""
+    together = np.empty(labels.size, np.int64)  # what is side by side is read eight at a time
     for i in range(labels.size):
-        codes[i] = labels[i]
-    low = high = codes[0]
-    for code in codes:
-        low = min(low, code)
-        high = max(high, code)
-    span = np.uint64(high) - np.uint64(low)  # wraps around to the right difference
+        together[i] = labels[i]
+    low, span = span_of(together)
+    codes = np.empty(labels.size, np.int32)
     if span >= np.uint64(NUMBERS_PER_SAMPLE * labels.size + SMALLEST_RANGE):
         return codes, np.int64(0)
     for i in range(codes.size):
-        codes[i] -= low
+        codes[i] = np.int32(together[i] - low)
     return codes, np.int64(span) + 1
+
+
+@kernel
+def have_many_pairs(true, pred):
+    """Whether a few of the labels, spread over all, span more than MANY_CELLS pairs."""
+    step = true.size // NUM_LOOKED_AT + 1
+    span_true, span_pred = span_of(true[::step])[1], span_of(pred[::step])[1]
+    return np.float64(span_true) * np.float64(span_pred) > MANY_CELLS
 
 
 @kernel
@@ -57,7 +76,7 @@ def count_each(codes, size):
 @kernel
 def number_present(counts):
     """(numbers, sizes): numbers[label] of those that occur, without gaps, and how often each occurs, as floats."""
-    numbers = np.empty(counts.size, np.int64)
+    numbers = np.empty(counts.size, np.int32)
     present = 0
     for i in range(counts.size):
         numbers[i] = present
@@ -82,7 +101,7 @@ def pairs_of_matrix(matrix):
             cells += matrix[i, j] != 0
     numbers_true, sizes_true = number_present(counts_true)
     numbers_pred, sizes_pred = number_present(counts_pred)
-    rows, cols, counts = np.empty(cells, np.int64), np.empty(cells, np.int64), np.empty(cells, np.int64)
+    rows, cols, counts = np.empty(cells, np.int32), np.empty(cells, np.int32), np.empty(cells, np.int64)
     num = 0
     for i in range(num_rows):
         for j in range(num_cols):
@@ -104,18 +123,25 @@ def first_places(counts):
 
 
 @kernel
-def list_sorted(true, counts_true, numbers_true, pred, counts_pred, numbers_pred, rows, cols, counts):
-    """`list_cells` without the matrix: samples sorted by cluster, then stably by class; equal ones are neighbours."""
+def list_sorted(true, counts_true, numbers_true, pred, counts_pred, numbers_pred):
+    """(rows, cols, counts, num) without a matrix: samples sorted by cluster, then by class; equal ones are neighbours.
+
+    Pairs are written over what has been read: fresh memory took longer than all the rest.
+    """
+    counts = np.empty(true.size, np.int64)
     places = first_places(counts_pred)
-    by_cluster = np.empty(true.size, np.int64)
+    by_cluster, clusters = np.empty(true.size, np.int32), np.empty(true.size, np.int32)
     for i in range(true.size):
-        by_cluster[places[pred[i]]] = i
+        by_cluster[places[pred[i]]] = true[i]
         places[pred[i]] += 1
     places = first_places(counts_true)
-    clusters = np.empty(true.size, np.int64)
-    for i in by_cluster:
-        clusters[places[true[i]]] = pred[i]
-        places[true[i]] += 1
+    start = 0
+    for cluster in range(counts_pred.size):
+        end = start + counts_pred[cluster]
+        for i in range(start, end):
+            clusters[places[by_cluster[i]]] = cluster
+            places[by_cluster[i]] += 1
+        start = end
     num, start = 0, 0
     for code in range(counts_true.size):
         end = start + counts_true[code]
@@ -123,14 +149,15 @@ def list_sorted(true, counts_true, numbers_true, pred, counts_pred, numbers_pred
             first = start
             while start < end and clusters[start] == clusters[first]:
                 start += 1
-            rows[num], cols[num], counts[num] = numbers_true[code], numbers_pred[clusters[first]], start - first
+            by_cluster[num], clusters[num] = numbers_true[code], numbers_pred[clusters[first]]
+            counts[num] = start - first
             num += 1
-    return num
+    return by_cluster, clusters, counts, num
 
 
 @kernel
 def pairs_of_codes(true, size_true, pred, size_pred):
-    """Pairs of (N,) codes, N > 0, as `codes_of` gives them."""
+    """Pairs of (N,) int32 codes, N > 0, as `codes_of` gives them."""
     cells = size_true * size_pred
     if cells <= CELLS_PER_SAMPLE * true.size + SMALLEST_MATRIX:
         matrix = np.zeros((size_true, size_pred), np.int64)
@@ -140,7 +167,5 @@ def pairs_of_codes(true, size_true, pred, size_pred):
     counts_true, counts_pred = count_each(true, size_true), count_each(pred, size_pred)
     numbers_true, sizes_true = number_present(counts_true)
     numbers_pred, sizes_pred = number_present(counts_pred)
-    longest = min(cells, true.size)
-    rows, cols, counts = np.empty(longest, np.int64), np.empty(longest, np.int64), np.empty(longest, np.int64)
-    num = list_sorted(true, counts_true, numbers_true, pred, counts_pred, numbers_pred, rows, cols, counts)
+    rows, cols, counts, num = list_sorted(true, counts_true, numbers_true, pred, counts_pred, numbers_pred)
     return Pairs(rows, cols, counts, num, sizes_true, sizes_pred)
