@@ -54,16 +54,10 @@ def block_range(base, kind, count, low, high):
         return integer_range(simd.pointer_at(base, simd.u8), count, low, high)
     if kind == columns.I16:
         return integer_range(simd.pointer_at(base, simd.i16), count, low, high)
-    if kind == columns.U16:
-        return integer_range(simd.pointer_at(base, simd.u16), count, low, high)
     if kind == columns.I32:
         return integer_range(simd.pointer_at(base, simd.i32), count, low, high)
-    if kind == columns.U32:
-        return integer_range(simd.pointer_at(base, simd.u32), count, low, high)
     if kind in (columns.I64, columns.U64):
         return integer_range(simd.pointer_at(base, simd.i64), count, low, high)
-    if kind == columns.F32:
-        return float_range(simd.pointer_at(base, simd.f32), count, low, high)
     return float_range(simd.pointer_at(base, simd.f64), count, low, high)
 
 

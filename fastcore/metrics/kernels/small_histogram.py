@@ -18,15 +18,15 @@ RESULT = HEADER + 2 * MOST_LABELS + MOST_CELLS
 
 
 @kernel
-def present(cells, num_a, num_b, low, of_rows, labels):
-    """Labels whose row (or column) of (num_a, num_b) cells is not empty; their number."""
+def write_present(cells, num, step, num_others, step_others, low, result, at):
+    """Write to result[at:] those of the labels low, low + 1, ... that occur; their number."""
     found = 0
-    for i in range(num_a if of_rows else num_b):
+    for i in range(num):
         total = np.int64(0)
-        for j in range(num_b if of_rows else num_a):
-            total += cells[i, j] if of_rows else cells[j, i]
+        for j in range(num_others):
+            total += cells[i * step + j * step_others]
         if total > 0:
-            labels[found] = low + i
+            result[at + found] = low + i
             found += 1
     return found
 
@@ -36,32 +36,28 @@ def count_few(a, stride_a, kind_a, b, stride_b, kind_b, length, result):
     scratch = scratch_for(stride_a == item_size(kind_a) and stride_b == item_size(kind_b))
     low_a, high_a, integers_a = column_range(a, stride_a, kind_a, 0, length, scratch)
     low_b, high_b, integers_b = column_range(b, stride_b, kind_b, 0, length, scratch)
-    if not (integers_a and integers_b):
-        return False
     # Unsigned: the ends may be 2**64 - 1 apart.
-    widest = np.uint64(MOST_LABELS - 1)
-    if np.uint64(high_a) - np.uint64(low_a) > widest or np.uint64(high_b) - np.uint64(low_b) > widest:
+    widest = max(np.uint64(high_a) - np.uint64(low_a), np.uint64(high_b) - np.uint64(low_b))
+    if not (integers_a and integers_b) or widest >= np.uint64(MOST_LABELS):
         return False
     num_a, num_b = high_a - low_a + 1, high_b - low_b + 1
     if num_a * num_b > MOST_CELLS:
         return False
-    codes, cells = np.empty(min(length, BLOCK), np.int32), np.zeros((num_a, num_b), np.int64)
-    flat = cells.reshape(-1)
+    codes, cells = np.empty(min(length, BLOCK), np.int32), np.zeros(num_a * num_b, np.int64)
     for start in range(0, length, BLOCK):
         count = min(BLOCK, length - start)
         codes[:] = 0
         add_codes(a, stride_a, kind_a, start, count, low_a, num_a, num_b, codes, scratch)
         add_codes(b, stride_b, kind_b, start, count, low_b, num_b, 1, codes, scratch)
         for i in range(count):
-            flat[np.int64(codes[i])] += 1
-    labels_a, labels_b = result[HEADER:], result[HEADER + MOST_LABELS :]
-    result[0] = present(cells, num_a, num_b, low_a, True, labels_a)
-    result[1] = present(cells, num_a, num_b, low_b, False, labels_b)
-    at = HEADER + 2 * MOST_LABELS
+            cells[np.int64(codes[i])] += 1
+    labels_b, matrix = HEADER + MOST_LABELS, HEADER + 2 * MOST_LABELS
+    result[0] = write_present(cells, num_a, num_b, num_b, 1, low_a, result, HEADER)
+    result[1] = write_present(cells, num_b, 1, num_a, num_b, low_b, result, labels_b)
     for i in range(result[0]):
+        row = (result[HEADER + i] - low_a) * num_b - low_b
         for j in range(result[1]):
-            result[at] = cells[labels_a[i] - low_a, labels_b[j] - low_b]
-            at += 1
+            result[matrix + i * result[1] + j] = cells[row + result[labels_b + j]]
     return True
 
 
