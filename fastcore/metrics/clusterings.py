@@ -18,7 +18,7 @@ from fastcore.metrics.kernels.cluster_comparison import (
 )
 from fastcore.metrics.kernels.guessed_counts import count_guessed
 from fastcore.metrics.kernels.label_pairs import MANY_CELLS, NUM_LOOKED_AT, Pairs
-from fastcore.metrics.kernels.pair_histogram import code_histogram, pair_counts, pair_histogram
+from fastcore.metrics.kernels.pair_histogram import code_histogram, pair_histogram
 from fastcore.metrics.labels import encode
 
 __all__ = ["COUNTS", "EXPECTED", "INFORMATION", "Comparison", "compare", "compare_clusterings", "find_pairs"]
@@ -85,7 +85,7 @@ def _span(labels: np.ndarray) -> float:
 
 
 def find_pairs(true: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, Pairs]:
-    """(classes, clusters, pairs) of (N,) labels, N > 0."""
+    """(classes, clusters, pairs) of (N,) labels, N > 0, of fewer than 2**31 kinds each."""
     found = find_matrix(true, pred)
     if found is not None:
         return found[0], found[1], pairs_in(found[2])
@@ -93,9 +93,5 @@ def find_pairs(true: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarr
     sizes = len(classes), len(clusters)
     if sizes[0] * sizes[1] <= MANY_CELLS:
         return classes, clusters, pairs_in(code_histogram(codes_true, sizes[0], codes_pred, sizes[1]))
-    if codes_true.dtype == codes_pred.dtype == np.int32:
-        return classes, clusters, pairs_of(codes_true, sizes[0], codes_pred, sizes[1])
-    rows, cols, counts = pair_counts(codes_true, codes_pred)  # more labels than int32 has numbers
-    sizes_true, sizes_pred = (np.bincount(codes).astype(np.float64) for codes in (codes_true, codes_pred))
-    rows, cols = rows.astype(np.int32), cols.astype(np.int32)
-    return classes, clusters, Pairs(rows, cols, counts, len(counts), sizes_true, sizes_pred)
+    codes_true, codes_pred = (np.ascontiguousarray(codes, np.int32) for codes in (codes_true, codes_pred))
+    return classes, clusters, pairs_of(codes_true, sizes[0], codes_pred, sizes[1])
