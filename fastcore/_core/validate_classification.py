@@ -160,6 +160,12 @@ def positive_of_binary(label: Any, kind: str, present: np.ndarray) -> None:
         raise ValueError(f"pos_label={label} is not a valid label. It should be one of {present}")
 
 
+def labels_do_not_compare(error: TypeError) -> NoReturn:
+    raise TypeError(
+        f"Labels must be of one kind that can be sorted: {error}. Convert y_true and y_pred to strings or integers."
+    ) from error
+
+
 def samplewise_needs_indicators() -> NoReturn:
     raise ValueError("Samplewise metrics are not available outside of multilabel classification.")
 

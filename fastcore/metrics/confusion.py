@@ -6,8 +6,7 @@ import numpy as np
 
 from fastcore._core import validate_classification as validate
 from fastcore._core.validate_classification import Targets
-from fastcore.metrics.kernels.pair_histogram import pair_histogram
-from fastcore.metrics.label_counts import as_float64, count_indicators, count_labels, join, select
+from fastcore.metrics.label_counts import count_indicators, count_labels, join, pairs_of, select
 from fastcore.metrics.labels import encode
 
 # Below it, sums of integers are exact in float64.
@@ -60,7 +59,7 @@ def _matrix_of_labels(targets: Targets, labels: Any) -> np.ndarray:
     integers = weights is not None and weights.dtype.kind != "f"
     counted = None
     if weights is None or not integers or float(np.abs(weights, dtype=np.float64).sum()) < EXACT:
-        counted = pair_histogram(targets.true, targets.pred, as_float64(weights))
+        counted = pairs_of(targets)
     if counted is None:  # many labels, of which few may be asked for, or integers that float64 does not hold
         counted = _few_labels(targets, labels)
     classes_true, classes_pred, cells = counted

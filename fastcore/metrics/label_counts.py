@@ -98,11 +98,20 @@ def as_float64(weights: np.ndarray | None) -> np.ndarray | None:
     return None if weights is None else np.ascontiguousarray(weights, np.float64)
 
 
+def pairs_of(targets: Targets) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """`pair_histogram` of targets; None where it is."""
+    try:
+        counted: Any = pair_histogram(targets.true, targets.pred, as_float64(targets.weights))
+    except TypeError as error:
+        validate.labels_do_not_compare(error)
+    return counted
+
+
 def count_labels(targets: Targets) -> LabelCounts:
     """Counts of labels, one a sample."""
     weights = as_float64(targets.weights)
     total = len(targets.true) if weights is None else weights.sum()
-    counted = pair_histogram(targets.true, targets.pred, weights)
+    counted = pairs_of(targets)
     if counted is None:
         return _count_many_labels(targets, weights, total)
     classes_true, classes_pred, matrix = counted
