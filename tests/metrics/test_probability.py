@@ -1,6 +1,9 @@
 """Log loss and Brier score against scikit-learn, the twin and exact sums."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -187,3 +190,25 @@ def test_log_loss_wrong_option_raises(options, message):
 def test_brier_score_loss_wrong_option_raises(options):
     with pytest.raises(ValueError, match="parameter of brier_score_loss must be"):
         brier_score_loss(np.array([0, 1]), np.array([0.2, 0.4]), **options)
+
+
+WITHOUT_JIT = """
+import numpy as np
+from fastcore.metrics import average_precision_score, brier_score_loss, log_loss, roc_curve
+from fastcore.reference import metrics_ranking as reference
+rng = np.random.default_rng(5)
+y, p, weights, codes = rng.integers(0, 2, 80), rng.random(80), rng.random(80), rng.integers(0, 3, 80)
+table = rng.dirichlet(np.ones(3), 80)
+np.testing.assert_allclose(log_loss(y, p), reference.log_loss(y, p), rtol=1e-14)
+np.testing.assert_allclose(log_loss(y, p, sample_weight=weights), reference.log_loss(y, p, weights), rtol=1e-14)
+np.testing.assert_allclose(brier_score_loss(y.astype("i2"), p), reference.brier_score_loss(y, p), rtol=1e-14)
+np.testing.assert_allclose(log_loss(codes, table), reference.log_loss(codes, table), rtol=1e-14)
+np.testing.assert_allclose(average_precision_score(y[:9], p[:9]), reference.average_precision_score(y[:9], p[:9]))
+np.testing.assert_allclose(roc_curve(y, p)[1], reference.roc_curve(y.astype(np.uint8), p)[1])
+"""
+
+
+def test_ranking_metrics_without_jit_match_their_twins():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", WITHOUT_JIT], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
