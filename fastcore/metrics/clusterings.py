@@ -16,7 +16,6 @@ from fastcore.metrics.kernels.cluster_comparison import (
     pairs_in,
     pairs_of,
 )
-from fastcore.metrics.kernels.guessed_counts import count_guessed
 from fastcore.metrics.kernels.label_pairs import MANY_CELLS, NUM_LOOKED_AT, Pairs
 from fastcore.metrics.kernels.pair_histogram import code_histogram, pair_histogram
 from fastcore.metrics.labels import encode
@@ -40,15 +39,20 @@ def compare_clusterings(labels_true: Any, labels_pred: Any, level: int, function
     ------
     ValueError, TypeError : as `validate_clustering.clusterings`
     """
-    if (
-        type(labels_true) is type(labels_pred) is _ndarray
-        and labels_true.dtype is labels_pred.dtype is _INT64
-        and labels_true.ndim == labels_pred.ndim == 1
-    ):
-        found = compare_if_small(labels_true, labels_pred, level)
-        if found.samples > 0 and found.expected == found.expected:
-            return found
+    if type(labels_true) is type(labels_pred) is _ndarray and labels_true.ndim == labels_pred.ndim == 1:
+        true, pred = labels_true, labels_pred
+        if not true.dtype is pred.dtype is _INT64 and true.size <= MOST_LABELS and _are_integers(true, pred):
+            true, pred = true.astype(_INT64, copy=False), pred.astype(_INT64, copy=False)
+        if true.dtype is pred.dtype is _INT64:
+            found = compare_if_small(true, pred, level)
+            if found.samples > 0 and found.expected == found.expected:
+                return found
     return _compare(labels_true, labels_pred, level, function)
+
+
+def _are_integers(*arrays: np.ndarray) -> bool:
+    """Whether all are of integers, or bools, that int64 holds."""
+    return all(x.dtype.kind in "ib" or (x.dtype.kind == "u" and x.itemsize < 8) for x in arrays)
 
 
 def _compare(labels_true: Any, labels_pred: Any, level: int, function: str) -> Comparison:
@@ -61,13 +65,12 @@ def _compare(labels_true: Any, labels_pred: Any, level: int, function: str) -> C
         found = compare_if_small(_integers(true), _integers(pred), level)
         if found.samples > 0 and found.expected == found.expected:
             return found
-    matrix = count_guessed(true, pred)
-    return compare(find_pairs(true, pred)[2] if matrix is None else pairs_in(matrix), samples, level)
+    return compare(find_pairs(true, pred)[2], samples, level)
 
 
 def _integers(labels: np.ndarray) -> np.ndarray:
     """(N,) int64 that are equal, and ordered, as the labels are."""
-    if labels.dtype.kind in "ib" or (labels.dtype.kind == "u" and labels.itemsize < 8):
+    if _are_integers(labels):
         return labels.astype(np.int64, copy=False)
     return encode(labels)[1].astype(np.int64, copy=False)
 

@@ -10,7 +10,6 @@ from sklearn.metrics import cluster as sklearn_cluster
 
 import fastcore
 from fastcore import metrics
-from fastcore.metrics.kernels.guessed_counts import count_guessed
 from fastcore.reference import metrics_clustering as reference
 
 SCORES = [
@@ -186,43 +185,6 @@ def test_scores_one_thread_equals_many(rng, size, clusters, step):
     many = [getattr(metrics, name)(true, pred) for name in SCORES]
     with fastcore.num_threads(1):
         assert [getattr(metrics, name)(true, pred) for name in SCORES] == many
-
-
-@given(
-    st.integers(1, 5000),
-    st.integers(1, 300),
-    st.integers(-400, 400),
-    st.sampled_from(["random", "sorted", "one outlier", "last"]),
-    st.sampled_from([np.int32, np.int64]),
-    st.sampled_from([1, 3, -2]),
-)
-def test_count_guessed_counts_right_or_not_at_all(size, clusters, low, order, dtype, step):
-    """What was guessed from a few labels is checked for all."""
-    rng = np.random.default_rng(size)
-    true, pred = rng.integers(0, clusters, size) + low, rng.integers(0, 5, size)
-    if order == "sorted":
-        true.sort()
-    elif order != "random":
-        true[rng.integers(size) if order == "one outlier" else -1] = rng.choice([2**30, -(2**30), low + 2 * clusters])
-    true = np.repeat(true, abs(step)).astype(dtype)[:: abs(step)] if step > 0 else true[::-1].astype(dtype)[::-1]
-    matrix = count_guessed(true, pred)
-    if matrix is None:
-        assert order != "random" or size > 256
-    else:
-        want = reference.contingency_matrix(true, pred)
-        np.testing.assert_array_equal(matrix[matrix.any(1)][:, matrix.any(0)], want)
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.int64])
-def test_count_guessed_by_threads(rng, dtype):
-    true, pred = rng.integers(-3, 100, 300_000).astype(dtype), rng.integers(0, 9, 300_000)
-    matrix = count_guessed(true, pred)
-    np.testing.assert_array_equal(matrix[matrix.any(1)][:, matrix.any(0)], reference.contingency_matrix(true, pred))
-    with fastcore.num_threads(1):
-        np.testing.assert_array_equal(count_guessed(true, pred), matrix)
-    true[77_777] = 10**6
-    assert count_guessed(true, pred) is None
-    assert metrics.rand_score(true, pred) == pytest.approx(theirs("rand_score", true, pred), rel=0, abs=1e-12)
 
 
 def test_scores_of_squares_beyond_int64():
