@@ -15,7 +15,7 @@ from fastcore._core.validate_labels import (
     type_of_distinct,
     type_of_target,
 )
-from fastcore._core.validate_targets import boolean, invalid, option, real, same_lengths, sample_weights
+from fastcore._core.validate_targets import array_like, boolean, invalid, option, real, same_lengths, sample_weights
 
 __all__ = ["InvalidParameterError", "Targets", "boolean", "option"]
 
@@ -32,8 +32,12 @@ class Targets(NamedTuple):
     weights: np.ndarray | None
 
 
-def targets(y_true: Any, y_pred: Any, sample_weight: Any) -> Targets:
+def targets(y_true: Any, y_pred: Any, sample_weight: Any, function: str, labels: Any = None) -> Targets:
     """Targets as arrays, columns ravelled, or as sparse matrices; weights as they came: integers, bools or floats."""
+    array_like(y_true, "y_true", function)
+    array_like(y_pred, "y_pred", function)
+    array_like(sample_weight, "sample_weight", function, optional=True)
+    array_like(labels, "labels", function, optional=True)
     same_lengths(y_true, y_pred, sample_weight)
     true, pred = _ravelled(read_target(y_true, "y_true")), _ravelled(read_target(y_pred, "y_pred"))
     for y, name in ((true, "y_true"), (pred, "y_pred")):

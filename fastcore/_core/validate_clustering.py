@@ -13,6 +13,7 @@ from fastcore._core.validate_targets import (
     boolean,
     finite,
     invalid,
+    is_array_like,
     matrix,
     option,
     real,
@@ -26,10 +27,7 @@ _STACKLEVEL = 5  # of a warning: to the caller of the public function
 
 
 def _is_array_like(x: Any) -> bool:
-    """Something with a length, and no string, scalar or sparse matrix."""
-    if is_sparse(x) or isinstance(x, str | bytes) or np.isscalar(x):
-        return False
-    return hasattr(x, "__len__") or hasattr(x, "shape") or hasattr(x, "__array__")
+    return is_array_like(x) and not is_sparse(x)
 
 
 def labels(x: Any, name: str, function: str, *, may_be_none: bool = False) -> np.ndarray:

@@ -9,22 +9,13 @@ import numpy as np
 from fastcore._core import validate_targets as targets
 from fastcore._core.validate import shown
 from fastcore._core.validate_targets import InvalidParameterError
+from fastcore._core.validate_targets import array_like as array_like
 
 AVERAGES = ("micro", "macro", "samples", "weighted", None)
 
 
 class ZeroWeightsError(ZeroDivisionError, ValueError):
     """Weights that sum to zero divide a mean; numpy.average raises the first, all else here the second."""
-
-
-def array_like(x: Any, name: str, function: str, *, optional: bool = False) -> None:
-    """A list, an array or whatever scikit-learn takes for one; None only where it is optional."""
-    if optional and x is None:
-        return
-    has_length = hasattr(x, "__len__") or hasattr(x, "shape") or hasattr(x, "__array__")
-    if not has_length or np.isscalar(x):
-        rule = "an array-like" + (" or None" if optional else "")
-        raise InvalidParameterError(f"The {name!r} parameter of {function} must be {rule}. Got {shown(x)} instead.")
 
 
 def average(x: Any, function: str) -> str | None:

@@ -8,9 +8,11 @@ from fastcore._core.validate_containers import as_array
 from fastcore._core.validate_targets import (
     InvalidParameterError,
     array,
+    array_like,
     boolean,
     finite,
     invalid,
+    is_array_like,
     option,
     same_lengths,
     sample_weights,
@@ -75,6 +77,9 @@ def targets(
     TypeError : not an array, sparse
     """
     multioutput = check_multioutput(multioutput, averages, may_be_none, function)
+    array_like(y_true, "y_true", function)
+    array_like(y_pred, "y_pred", function)
+    array_like(sample_weight, "sample_weight", function, optional=True)
     same_lengths(y_true, y_pred, sample_weight)
     given = {"y_true": y_true, "y_pred": y_pred} | ({} if sample_weight is None else {"sample_weight": sample_weight})
     read = {name: as_array(x, name) for name, x in given.items()}
@@ -142,7 +147,7 @@ def check_multioutput(x: Any, averages: tuple[str, ...], may_be_none: bool, func
     """One of some strings, which comes back as the one in `averages`, or an array."""
     if isinstance(x, str):
         return option(x, "multioutput", averages, function)
-    if (x is None and not may_be_none) or isinstance(x, bool | int | float):
+    if not (may_be_none if x is None else is_array_like(x)):
         strings = ", ".join(repr(name) for name in averages)
         raise invalid(x, "multioutput", f"a str among {{{strings}}} or an array-like", function)
     return x

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core.validate_containers import InvalidParameterError, number_of_samples
-from fastcore._core.validate_targets import finite, invalid, is_sparse, matrix, real, vector
+from fastcore._core.validate_targets import array_like, finite, invalid, is_array_like, is_sparse, matrix, real, vector
 
 # Of a distance that should be 0, in ulps of 1: what rounding may leave on the diagonal.
 _ROUNDED_ZERO = 100
@@ -23,10 +23,9 @@ def metric_name(metric: Any, names: Collection[str], function: str) -> str | Cal
 
 def points_and_labels(X: Any, labels: Any, function: str) -> tuple[Any, np.ndarray, bool]:
     """Points or distances as a (N, D) ndarray of numbers or a CSR matrix; labels (N,); whether these were a column."""
-    if X is None:
+    if not is_array_like(X):
         raise invalid(X, "X", "an array-like or a sparse array or matrix", function)
-    if labels is None or isinstance(labels, str | numbers.Number):
-        raise invalid(labels, "labels", "an array-like", function)
+    array_like(labels, "labels", function)
     points = _sparse_points(X) if is_sparse(X) else matrix(X, "X")
     finite(points, "X")
     vector_of_labels = vector(labels, "labels", numeric=False)

@@ -16,8 +16,10 @@ from fastcore._core.validate_labels import finite, type_of_target, unique_labels
 __all__ = [
     "InvalidParameterError",
     "array",
+    "array_like",
     "boolean",
     "finite",
+    "is_array_like",
     "is_sparse",
     "matrix",
     "number_of_samples",
@@ -156,6 +158,19 @@ def sample_weights(
 def invalid(x: Any, name: str, rule: str, function: str) -> InvalidParameterError:
     """The error of a parameter that breaks a rule, to be raised."""
     return InvalidParameterError(f"The {name!r} parameter of {function} must be {rule}. Got {shown(x)} instead.")
+
+
+def is_array_like(x: Any) -> bool:
+    """Something with a length that is no string and no scalar; sparse arrays too."""
+    if isinstance(x, str | bytes) or np.isscalar(x):
+        return False
+    return hasattr(x, "__len__") or hasattr(x, "shape") or hasattr(x, "__array__")
+
+
+def array_like(x: Any, name: str, function: str, *, optional: bool = False) -> None:
+    """A list, an array or whatever scikit-learn takes for one; None only where it is optional."""
+    if not is_array_like(x) and not (optional and x is None):
+        raise invalid(x, name, "an array-like" + (" or None" if optional else ""), function)
 
 
 def option(x: Any, name: str, choices: Sequence[str | None], function: str) -> Any:

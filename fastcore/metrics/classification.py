@@ -36,7 +36,8 @@ def accuracy_score(y_true: Any, y_pred: Any, *, normalize: bool = True, sample_w
         if ones is not None:
             both, true, pred, number = ones
             return (number - true - pred + 2 * both) / number
-    targets = validate.targets(y_true, y_pred, sample_weight)
+    normalize = validate.boolean(normalize, "normalize", "accuracy_score")
+    targets = validate.targets(y_true, y_pred, sample_weight, "accuracy_score")
     weights = as_float64(targets.weights)
     if validate.are_single(targets):
         same = same_labels(targets)
@@ -50,7 +51,7 @@ def accuracy_score(y_true: Any, y_pred: Any, *, normalize: bool = True, sample_w
         right, total = np.count_nonzero(same), len(same)
     else:
         right, total = weights[same].sum(), weights.sum()
-    if not validate.boolean(normalize, "normalize", "accuracy_score"):
+    if not normalize:
         return float(right)
     return float(right / validate.total_weight(total))
 

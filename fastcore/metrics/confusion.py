@@ -39,7 +39,7 @@ def confusion_matrix(
     The same as scikit-learn's, to 1e-12. Warns where there is but one label.
     """
     normalize = validate.option(normalize, "normalize", ("true", "pred", "all", None), "confusion_matrix")
-    targets = validate.targets(y_true, y_pred, sample_weight)
+    targets = validate.targets(y_true, y_pred, sample_weight, "confusion_matrix", labels)
     if not validate.are_single(targets):
         validate.indicators(targets)
         validate.single_labels_only()
@@ -126,7 +126,7 @@ def multilabel_confusion_matrix(
     The same as scikit-learn's, to 1e-12.
     """
     samplewise = validate.boolean(samplewise, "samplewise", "multilabel_confusion_matrix")
-    targets = validate.targets(y_true, y_pred, sample_weight)
+    targets = validate.targets(y_true, y_pred, sample_weight, "multilabel_confusion_matrix", labels)
     if validate.are_single(targets):
         counts = count_labels(targets)
         if samplewise:

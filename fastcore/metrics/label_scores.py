@@ -47,7 +47,7 @@ def question(
 
 def counts_of(y_true: Any, y_pred: Any, sample_weight: Any, asked: Question) -> tuple[LabelCounts, np.ndarray | None]:
     """Counts of the labels (or samples) to score, and the weights of samples."""
-    targets = validate.targets(y_true, y_pred, sample_weight)
+    targets = validate.targets(y_true, y_pred, sample_weight, asked.function, asked.labels)
     binary = asked.average == "binary"
     if not binary and not (asked.pos_label is None or asked.pos_label == 1):
         validate.warn_ignored_pos_label(asked.pos_label, asked.average, STACKLEVEL)
