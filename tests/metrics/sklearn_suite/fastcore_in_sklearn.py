@@ -29,7 +29,16 @@ def counted(name, function):
         calls[name] += 1
         return function(*args, **kwargs)
 
+    call.__module__, call.__qualname__ = __name__, name  # pickled by reference, as functions are
+    globals()[name] = call
     return call
+
+
+def __getattr__(name):
+    """In joblib's worker processes, which unpickle what `counted` made in another."""
+    if name not in metrics._MODULE_OF:
+        raise AttributeError(name)
+    return counted(name, getattr(metrics, name))
 
 
 def pytest_configure(config):
