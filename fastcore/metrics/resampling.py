@@ -224,5 +224,5 @@ def _summary(estimate: np.ndarray, samples: np.ndarray, confidence: float, metho
     if method == "basic":
         low, high = 2 * estimate - high, 2 * estimate - low
     error = defined.std(axis=0, ddof=1) if len(defined) > 1 else np.full(estimate.shape, np.nan)
-    found = (x if estimate.ndim else float(x) for x in (estimate, low, high, error))
-    return BootstrapResult(*found, samples, int(undefined.sum()))
+    plain = [x if x.ndim else float(x) for x in (estimate, low, high, error)]
+    return BootstrapResult(plain[0], plain[1], plain[2], plain[3], samples, int(undefined.sum()))

@@ -130,7 +130,7 @@ def add_up_cells(slots, sums, mixed):
             area += below * (sums[np.uint64(end)] - sums[np.uint64(middle)])
             below += sums[np.uint64(middle)] - sums[np.uint64(first)]
         mixed[np.uint64(count)] = np.uint32(cell)
-        count += np.int64((middle > first) & (end > middle))
+        count += int((middle > first) & (end > middle))
         first = end
     return area, count
 

@@ -47,7 +47,7 @@ def status_of(labels, scores, weights):
     finite = True
     negative = False
     for i in range(labels.size):
-        label = np.int64(labels[i])
+        label = int(labels[i])
         ones += label
         others |= label & ~1 != 0
         finite &= abs(scores[i]) < np.inf
@@ -72,10 +72,10 @@ def small_area(labels, scores, weights):
     spare_weights = None if weights is None else np.empty(size)
     below, above = 0, negatives
     for i in range(size):
-        label = np.int64(labels[i])
+        label = int(labels[i])
         place = np.uint64(above if label else below)
         moved[place] = scores[i]
-        if weights is not None:
+        if moved_weights is not None:
             moved_weights[place] = weights[i]
         above += label
         below += 1 - label

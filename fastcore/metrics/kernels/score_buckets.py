@@ -78,15 +78,15 @@ def count_items(scores, codes, weights, num_codes, low, factor, by_bits, table, 
         row = counts[chunk]
         finite, negative = True, False
         for weight in weights[first : first + size]:
-            finite &= weight < np.inf  # -inf is found as negative
-            negative |= weight < 0.0
+            finite &= bool(weight < np.inf)  # -inf is found as negative
+            negative |= bool(weight < 0.0)
         seen = np.int64(0)
         for start in range(0, part.size, BLOCK):
             # In blocks, since only a loop of its own becomes vectors.
             block = part[start : start + BLOCK]
             for i in range(block.size):
                 score = np.float64(block[i])
-                finite &= abs(score) < np.inf
+                finite &= bool(abs(score) < np.inf)
                 cells[i] = cell_of(score, low, factor, by_bits)
             for i in range(start, start + block.size):
                 slot = np.int64(table[np.uint64(cells[i - start])])
@@ -237,7 +237,8 @@ def lookup_of(scores: np.ndarray) -> Lookup:
     sample = scores[::step].astype(np.float64)
     sample.sort()
     np.nan_to_num(sample, copy=False)
-    return Lookup(*_look_up.call(sample, buckets, TABLE_CELLS), buckets)
+    low, factor, by_bits, table = _look_up.call(sample, buckets, TABLE_CELLS)
+    return Lookup(low, factor, by_bits, table, buckets)
 
 
 def divide_into_buckets(

@@ -218,8 +218,8 @@ def ranked_groups(
     if scores.size <= LARGEST_SMALL:
         out_scores, out_counts = np.empty(scores.size), np.empty((scores.size, num_codes), dtype)
         read = scores if scores.itemsize == 8 else scores.astype(np.float64)
-        given = np.empty(0) if weights is None else weights
-        groups = _SMALL[dtype].call(read, code, given, num_codes, out_scores, out_counts)
+        read_weights = np.empty(0) if weights is None else weights
+        groups = _SMALL[dtype].call(read, code, read_weights, num_codes, out_scores, out_counts)
         out_scores, out_counts = out_scores[:groups], out_counts[:groups]
     else:
         _, buckets, sums, sizes = ordered_buckets(scores, code, num_codes, weights)

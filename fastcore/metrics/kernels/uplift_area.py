@@ -40,7 +40,7 @@ def area_of_sorted(scores, codes, above, curve):
     area = 0.0
     treated_rows = responses = treated_responses = rows_before = 0
     for i in range(scores.size - 1, -1, -1):
-        code = np.int64(codes[i])
+        code = int(codes[i])
         treated_rows += code >> 1
         responses += code & 1
         treated_responses += code & (code >> 1)
