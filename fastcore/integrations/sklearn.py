@@ -52,8 +52,9 @@ class patch_sklearn(ContextDecorator):
     - pickle, in the context, of scikit-learn's own functions, which are then not found under their names.
 
     What fastcore's function refuses is refused, and not handed back to scikit-learn's. With scikit-learn's
-    ``array_api_dispatch`` on, arrays of any library that are in the memory of the CPU are read as NumPy arrays, and the
-    results are NumPy's and Python's; arrays of a GPU raise TypeError. Leave the metrics out that need them there.
+    ``array_api_dispatch`` on, arrays of other libraries in the memory of the CPU are read as NumPy arrays, and results
+    are NumPy's and Python's; arrays of a GPU raise TypeError. `balanced_accuracy_score` and `cohen_kappa_score`, which
+    go on with the arrays of `confusion_matrix`, then fail, so name the metrics to substitute, without that one.
 
     Examples
     --------
