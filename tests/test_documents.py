@@ -15,7 +15,7 @@ from examples.smollm2 import weights
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md")
 
 
 def text_of(document: str) -> str:
@@ -80,6 +80,14 @@ def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     assert cache == "[540 540] (2, 8, 512, 64)"
     # 512 + 1 tokens on 33 pages, and 5 on one; the fork's page of its own is free again.
     assert pages == "[(8, 1, 64), (8, 1, 64), (8, 5, 64)] {0: 513, 2: 5} 34"
+
+
+def test_examples_of_the_metrics_run(tmp_path):
+    area_and_f1, interval, search = run("-c", "".join(python_blocks("docs/metrics.md")), cwd=tmp_path).splitlines()
+    assert area_and_f1 == "1.0 0.8"
+    estimate, low, high = map(float, re.findall(r"0\.\d{3}\b", interval)[:3])
+    assert low < estimate < high
+    assert "'C'" in search
 
 
 def test_readme_commands_of_the_examples_are_understood():
