@@ -22,6 +22,12 @@ def data(arrays: Sequence[Any]) -> list[np.ndarray]:
         raise ValueError(
             "bootstrap needs the data behind the metric, e.g. bootstrap(metric, y_true, y_pred). Got none."
         )
+    for position, x in enumerate(arrays):
+        if hasattr(x, "tocsr"):
+            raise TypeError(
+                f"data[{position}] must be an array. Got a sparse {validate.kind_of(x)}. Pass its .toarray(), or draw"
+                " from row numbers: bootstrap(lambda rows: metric(X[rows]), numpy.arange(N))."
+            )
     read = [x if type(x) is np.ndarray else np.asarray(x) for x in arrays]
     for position, x in enumerate(read):
         if x.ndim == 0:
@@ -66,12 +72,27 @@ def result_of_metric(x: Any) -> np.ndarray:
     return result
 
 
-def some_defined(defined: int, resamples: int) -> None:
-    if not defined:
+def resample_like(x: np.ndarray, shape: tuple[int, ...], resample: int) -> np.ndarray:
+    if x.shape != shape:
         raise ValueError(
-            f"The metric is undefined (NaN) in all of {resamples} resamples. Check it on the data itself, or pass"
-            " strata=y_true, so that every resample has each class."
+            f"metric must return one shape. Got {shape} for the data and {x.shape} for resample {resample}. Pass"
+            " labels= or strata= if a class is missing there; return a curve on a fixed grid, by numpy.interp."
         )
+    return x
+
+
+def one_of_two(strata: Any, groups: Any) -> None:
+    if strata is not None and groups is not None:
+        raise ValueError("strata and groups cannot go together: groups are drawn from all. Got both. Pass one.")
+
+
+def some_defined(defined: int, resamples: int, refused: Exception | None) -> None:
+    if not defined:
+        reason = "NaN" if refused is None else f"refused: {refused}"
+        raise ValueError(
+            f"The metric is undefined in all of {resamples} resamples ({reason}). If a class is missing in them, pass"
+            " strata=y_true, so that each has every class."
+        ) from refused
 
 
 def interval_of(confidence: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.sparse import csr_matrix
 
 import fastcore
 from fastcore import metrics
@@ -73,6 +74,53 @@ def test_bootstrap_of_a_metric_with_several_numbers(rng):
     assert (got.low <= got.high).all()
 
 
+def test_bootstrap_named_tuples_keep_their_names_and_an_entry_may_be_nan(rng):
+    y = rng.random(100)
+    got = bootstrap(metrics.regression_report, y, y + rng.random(100), n_resamples=30, median=False)
+    assert got.low.r2_score <= got.estimate.r2_score <= got.high.r2_score
+    assert np.isnan(got.low.median_absolute_error)
+    assert got.undefined == 0
+
+
+def test_bootstrap_groups_are_drawn_whole(rng):
+    groups = np.repeat(np.arange(30), rng.integers(1, 5, 30))
+    names = np.char.add("patient ", groups.astype(str))
+    seen = []
+    got = bootstrap(lambda rows: seen.append(rows) or rows.mean(), np.arange(groups.size), groups=names, n_resamples=10)
+    for rows in seen[1:]:
+        drawn = np.bincount(rows, minlength=groups.size)
+        for group in range(30):
+            assert len(set(drawn[groups == group])) == 1
+        assert sum(drawn[groups == group][0] for group in range(30)) == 30
+    y, score = rng.integers(0, 2, groups.size), rng.random(groups.size)
+    weights = bootstrap(metrics.roc_auc_score, y, score, groups=groups, n_resamples=10, by="weights")
+    rows = bootstrap(metrics.roc_auc_score, y, score, groups=groups, n_resamples=10, by="rows")
+    np.testing.assert_allclose(weights.samples, rows.samples, rtol=1e-12)
+    assert got.undefined == 0
+
+
+def test_bootstrap_a_resample_of_another_shape_raises():
+    rare = np.arange(300) < 3
+    with pytest.raises(ValueError, match=r"one shape. Got \(2, 2\) for the data and \(1, 1\) for resample"):
+        bootstrap(metrics.confusion_matrix, rare, rare, n_resamples=200)
+    assert bootstrap(metrics.confusion_matrix, rare, rare, n_resamples=20, labels=[False, True]).undefined == 0
+
+
+def test_bootstrap_resamples_that_the_metric_refuses_are_undefined(rng):
+    rare = np.arange(300) < 3
+    got = bootstrap(metrics.log_loss, rare, rng.random(300), n_resamples=200)
+    assert 0 < got.undefined < 40  # exp(-3) of them have no positive: 10
+    seed = next(seed for seed in range(20) if reference.draw_rows(seed, 0, 2).tolist() == [1, 1])
+    with pytest.raises(ValueError, match="undefined in all of 1 resamples"):
+        bootstrap(metrics.roc_auc_score, np.arange(2), np.arange(2.0), n_resamples=1, seed=seed)
+
+
+def test_bootstrap_result_is_shown_without_its_samples(scored):
+    shown = repr(bootstrap(metrics.roc_auc_score, *scored, n_resamples=5))
+    assert "samples=<array of shape (5,)>" in shown
+    assert len(shown) < 250
+
+
 def test_bootstrap_weights_of_the_caller_are_resampled_too(scored, rng):
     weights = rng.random(len(scored[0]))
     rows = bootstrap(metrics.roc_auc_score, *scored, sample_weight=weights, n_resamples=20, by="rows")
@@ -108,6 +156,9 @@ def test_bootstrap_rows_may_have_more_axes_and_other_containers(rng):
         ((np.mean, [1, 2]), {"method": "bca"}, ValueError, "method must be 'percentile' or 'basic'"),
         ((np.mean, [1, 2]), {"by": "counts"}, ValueError, "by must be"),
         ((np.mean, [1, 2]), {"strata": [1]}, ValueError, "strata must have one entry"),
+        ((np.mean, [1, 2]), {"groups": [1]}, ValueError, "groups must have one entry"),
+        ((np.mean, [1, 2]), {"groups": [1, 1], "strata": [1, 1]}, ValueError, "cannot go together"),
+        ((np.mean, csr_matrix((3, 2))), {}, TypeError, "Got a sparse"),
         ((lambda x: 0.0, [1, 2]), {"by": "weights"}, TypeError, "needs a metric with an argument sample_weight"),
         ((lambda x: "a", [1, 2]), {}, TypeError, "metric must return a number"),
         ((lambda x: np.nan, [1, 2]), {}, ValueError, "undefined"),

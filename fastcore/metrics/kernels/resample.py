@@ -1,5 +1,7 @@
 """Bootstrap samples: rows drawn with replacement, as row numbers or as how often each row was drawn."""
 
+from typing import Protocol
+
 import numpy as np
 from numba import types
 
@@ -55,11 +57,22 @@ _COUNTS = Direct(draw_counts, types.void(types.uint64, _READ, _READ, _READ, type
 _MIXED = Direct(mix, types.uint64(types.uint64))
 
 
-class Strata:
-    """Rows ordered by stratum; `order`, `first` and `sizes` are empty where there is one stratum of all rows."""
+class Drawing(Protocol):
+    """A way to draw resamples; ``memory`` is a dictionary of each thread's own, for arrays to be used again."""
 
-    def __init__(self, strata: np.ndarray | None) -> None:
-        """strata (N,) int64 codes, or None."""
+    def rows(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """Row numbers of a resample, int64."""
+
+    def counts(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """How often each of the N rows occurs in a resample, (N,) float64."""
+
+
+class Strata:
+    """As many rows of each stratum as there are; `order`, `first` and `sizes` are empty where all rows are one."""
+
+    def __init__(self, size: int, strata: np.ndarray | None) -> None:
+        """size: number of rows N; strata (N,) int64 codes, or None."""
+        self.size = size
         self.order = self.first = self.sizes = np.empty(0, np.int64)
         if strata is not None:
             self.order = np.argsort(strata, kind="stable")
@@ -67,16 +80,33 @@ class Strata:
             self.first = np.repeat(np.cumsum(counts) - counts, counts)
             self.sizes = np.repeat(counts, counts)
 
-    def rows(self, seed: int, resample: int, out: np.ndarray) -> np.ndarray:
-        """Row numbers of a resample, into out (N,) int64."""
-        _ROWS.call(_state(seed, resample), self.order, self.first, self.sizes, out)
-        return out
+    def rows(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
+        rows = memory.setdefault("rows", np.empty(self.size, np.int64))
+        _ROWS.call(_state(seed, resample), self.order, self.first, self.sizes, rows)
+        return rows
 
-    def counts(self, seed: int, resample: int, out: np.ndarray) -> np.ndarray:
-        """How often each row occurs in a resample, into out (N,) float64."""
-        _COUNTS.call(_state(seed, resample), self.order, self.first, self.sizes, out)
-        return out
+    def counts(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
+        counts = memory.setdefault("counts", np.empty(self.size))
+        _COUNTS.call(_state(seed, resample), self.order, self.first, self.sizes, counts)
+        return counts
+
+
+class Groups:
+    """As many groups as there are, each with all its rows."""
+
+    def __init__(self, groups: np.ndarray) -> None:
+        """groups (N,) int64 codes, each from 0 on occurring."""
+        self.groups = groups
+        self.drawing = Strata(int(groups.max()) + 1, None)
+
+    def rows(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
+        repeats = self.drawing.counts(seed, resample, memory)[self.groups].astype(np.int64)
+        return np.repeat(np.arange(self.groups.size), repeats)
+
+    def counts(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
+        return self.drawing.counts(seed, resample, memory)[self.groups]
 
 
 def _state(seed: int, resample: int) -> int:
-    return _MIXED.call(np.uint64(seed) ^ _MIXED.call(np.uint64(resample + 1)))
+    state: int = _MIXED.call(np.uint64(seed) ^ _MIXED.call(np.uint64(resample + 1)))
+    return state
