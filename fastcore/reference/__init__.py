@@ -1,7 +1,7 @@
 """Plain NumPy twins of the public functions: the same names, arguments and numbers, nothing clever.
 
 They are what the tests judge against and what a reader looks at first. NumPy is their only import; they form whole
-L x S matrices and check nothing.
+matrices, of L x S weights or N x N distances, and check nothing.
 """
 
 from fastcore.reference.activation import gelu, silu, swiglu
@@ -10,6 +10,69 @@ from fastcore.reference.attention import (
     merge_attention_states,
     scaled_dot_product_attention,
 )
+from fastcore.reference.metrics_classification import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    fbeta_score,
+    lift_curve,
+    lift_score,
+    multilabel_confusion_matrix,
+    precision_recall_fscore_support,
+    precision_score,
+    recall_score,
+)
+from fastcore.reference.metrics_clustering import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    contingency_matrix,
+    entropy,
+    expected_mutual_information,
+    fowlkes_mallows_score,
+    homogeneity_completeness_v_measure,
+    mutual_info_score,
+    normalized_mutual_info_score,
+    pair_confusion_matrix,
+    rand_score,
+)
+from fastcore.reference.metrics_ranking import (
+    auc,
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
+from fastcore.reference.metrics_regression import (
+    explained_variance_score,
+    max_error,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_percentage_error,
+    mean_squared_error,
+    median_absolute_error,
+    r2_score,
+    regression_report,
+    root_mean_squared_error,
+)
+from fastcore.reference.metrics_resampling import (
+    bootstrap,
+)
+from fastcore.reference.metrics_silhouette import (
+    silhouette_samples,
+    silhouette_score,
+)
+from fastcore.reference.metrics_uplift import (
+    average_treatment_effect,
+    qini_auc_score,
+    qini_curve,
+    uplift,
+    uplift_at_k,
+    uplift_auc_score,
+    uplift_by_percentile,
+    uplift_curve,
+)
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
@@ -17,19 +80,68 @@ from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
 
 __all__ = [
+    "accuracy_score",
     "add_layer_norm",
+    "adjusted_mutual_info_score",
+    "adjusted_rand_score",
     "attention_weights",
+    "auc",
+    "average_precision_score",
+    "average_treatment_effect",
+    "bootstrap",
+    "brier_score_loss",
+    "confusion_matrix",
+    "contingency_matrix",
     "dequantize",
     "dropout_mask",
+    "entropy",
+    "expected_mutual_information",
+    "explained_variance_score",
+    "f1_score",
+    "fbeta_score",
+    "fowlkes_mallows_score",
     "gelu",
+    "homogeneity_completeness_v_measure",
     "layer_norm",
+    "lift_curve",
+    "lift_score",
+    "log_loss",
+    "max_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_percentage_error",
+    "mean_squared_error",
+    "median_absolute_error",
     "merge_attention_states",
     "multi_head_attention",
+    "multilabel_confusion_matrix",
+    "mutual_info_score",
+    "normalized_mutual_info_score",
+    "pair_confusion_matrix",
     "philox4x32",
+    "precision_recall_curve",
+    "precision_recall_fscore_support",
+    "precision_score",
+    "qini_auc_score",
+    "qini_curve",
     "quantize",
+    "r2_score",
+    "rand_score",
+    "recall_score",
+    "regression_report",
     "rms_norm",
+    "roc_auc_score",
+    "roc_curve",
+    "root_mean_squared_error",
     "rotary_embedding",
     "scaled_dot_product_attention",
+    "silhouette_samples",
+    "silhouette_score",
     "silu",
     "swiglu",
+    "uplift",
+    "uplift_at_k",
+    "uplift_auc_score",
+    "uplift_by_percentile",
+    "uplift_curve",
 ]
