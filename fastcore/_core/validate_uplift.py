@@ -20,6 +20,7 @@ __all__ = [
     "pair_labels",
     "positive_total_effect",
     "ranked_arguments",
+    "scores_of",
     "zeros_and_ones",
 ]
 
@@ -62,10 +63,16 @@ def ranked_arguments(y_true: Any, uplift: Any, treatment: Any) -> tuple[np.ndarr
     y = zeros_and_ones(y_true, "y_true")
     both_values(int(np.count_nonzero(flags)), flags.size, "treatment")
     both_values(int(np.count_nonzero(y)), y.size, "y_true")
+    scores = scores_of(uplift, y, flags)
+    return y, _orderable(scores), flags
+
+
+def scores_of(uplift: Any, y: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """(N,) finite scores, as many as there are outcomes and treatments."""
     scores = vector(uplift, "uplift")
     finite(scores, "uplift")
     same_lengths(y, scores, flags)  # columns of shape (N, 1) and frames have their say only now
-    return y, _orderable(scores), flags
+    return scores
 
 
 def _orderable(scores: np.ndarray) -> np.ndarray:

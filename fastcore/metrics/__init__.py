@@ -51,6 +51,7 @@ _MODULE_OF = {
         "uplift_ranking": ("uplift_at_k", "uplift_by_percentile"),
         "uplift_curves": ("qini_auc_score", "qini_curve", "uplift_auc_score", "uplift_curve"),
         "resampling": ("BootstrapResult", "bootstrap"),
+        "streams": ("stream",),
         "warning": ("UndefinedMetricWarning",),
     }.items()
     for name in names

@@ -1,6 +1,6 @@
 """What the metrics of clusterings share: labels of any kind compared, on the shortest way there is for them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,12 +27,19 @@ _ndarray = np.ndarray
 _NO_SAMPLES = Comparison(0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
+class CountedClusterings(NamedTuple):
+    """Stands for labels of which only the counts of pairs are left: both clusterings of `samples`."""
+
+    pairs: Pairs
+    samples: int
+
+
 def compare_clusterings(labels_true: Any, labels_pred: Any, level: int, function: str) -> Comparison:
     """The `Comparison` of two clusterings, for the public ``function``.
 
     Parameters
     ----------
-    labels_true, labels_pred : (N,) labels of any kind
+    labels_true, labels_pred : (N,) labels of any kind, or `CountedClusterings`
     level : COUNTS, INFORMATION or EXPECTED: how much is computed
 
     Raises
@@ -57,6 +64,8 @@ def _are_integers(*arrays: np.ndarray) -> bool:
 
 def _compare(labels_true: Any, labels_pred: Any, level: int, function: str) -> Comparison:
     """`compare_clusterings` for any arguments."""
+    if type(labels_true) is CountedClusterings:
+        return compare(labels_true.pairs, labels_true.samples, level)
     true, pred = validate.clusterings(labels_true, labels_pred, function)
     samples = len(true)
     if samples == 0:

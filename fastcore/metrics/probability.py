@@ -78,11 +78,11 @@ def log_loss(
             stacklevel=2,
         )
         y_proba = y_pred
-    _check_arguments(y_true, y_proba, sample_weight, labels, name)
-    p = _probabilities(y_proba)
+    check_loss_arguments(y_true, y_proba, sample_weight, labels, name)
+    p = probabilities_of(y_proba)
     targets.same_lengths(p, y_true, sample_weight)
     weights = None if sample_weight is None else targets.sample_weights(sample_weight, len(p))
-    loss, weight = _sums(y_true, p, weights, labels, LOG)
+    loss, weight = sums_of_loss(y_true, p, weights, labels, LOG)
     return loss / check.weights_divide(weight) if normalize else loss
 
 
@@ -136,28 +136,28 @@ def brier_score_loss(
         if status == OK:
             return loss / len(y_true)
     name = "brier_score_loss"
-    _check_arguments(y_true, y_proba, sample_weight, labels, name)
+    check_loss_arguments(y_true, y_proba, sample_weight, labels, name)
     check.label(pos_label, name)
     scale_by_half = check.boolean_or_auto(scale_by_half, "scale_by_half", name)
-    p = _probabilities(y_proba)
+    p = probabilities_of(y_proba)
     targets.same_lengths(p, y_true, sample_weight)
     weights = None if sample_weight is None else targets.sample_weights(sample_weight, len(p))
     if p.ndim == 1 or p.shape[1] == 1:
         loss, weight = _binary_squares(y_true, p.reshape(-1), weights, pos_label)
     else:
-        loss, weight = _sums(y_true, p, weights, labels, SQUARES)
+        loss, weight = sums_of_loss(y_true, p, weights, labels, SQUARES)
     halve = scale_by_half is True or (scale_by_half == "auto" and (p.ndim == 1 or p.shape[1] < 3))
     return loss / check.weights_divide(weight) * (0.5 if halve else 1.0)
 
 
-def _check_arguments(y_true: Any, y_proba: Any, sample_weight: Any, labels: Any, name: str) -> None:
+def check_loss_arguments(y_true: Any, y_proba: Any, sample_weight: Any, labels: Any, name: str) -> None:
     check.array_like(y_true, "y_true", name)
     check.array_like(sample_weight, "sample_weight", name, optional=True)
     check.array_like(labels, "labels", name, optional=True)
     check.array_like(y_proba, "y_proba", name)  # last: where it is left out, faults of the others come first
 
 
-def _probabilities(y_proba: Any) -> np.ndarray:
+def probabilities_of(y_proba: Any) -> np.ndarray:
     """(N,) or (N, C) of float16, float32 or float64; not yet checked to be in [0, 1]."""
     p = targets.array(y_proba, "y_proba")
     return p if p.dtype.kind == "f" and p.itemsize <= 8 else p.astype(_FLOAT64)
@@ -173,7 +173,7 @@ def _readable(x: np.ndarray) -> np.ndarray:
     return x if kernels.is_readable(x) else np.ascontiguousarray(x)
 
 
-def _two_classes(codes: np.ndarray, p: np.ndarray, weights: np.ndarray | None, loss: int) -> tuple[Any, int]:
+def sums_of_two_classes(codes: np.ndarray, p: np.ndarray, weights: np.ndarray | None, loss: int) -> tuple[Any, int]:
     """Sums of a loss of (N,) probabilities, and whether `codes` are 0 and 1, and p in [0, 1]."""
     if p.itemsize == 2:
         return _many_classes(codes.astype(_INT64), np.stack([1 - p, p], axis=1), weights, loss)[:2]
@@ -194,26 +194,26 @@ def _binary_squares(y_true: Any, p: np.ndarray, weights: np.ndarray | None, pos_
     """Sum of squared differences of both columns, and of weights."""
     is_readable = type(y_true) is _ndarray and y_true.ndim == 1 and y_true.dtype.char in kernels.KINDS
     if pos_label is None and is_readable and p.itemsize > 2:
-        sums, status = _two_classes(y_true, p, weights, SQUARES)
+        sums, status = sums_of_two_classes(y_true, p, weights, SQUARES)
         if status == OK:
             return 2 * sums[0], sums[1]
     labels = inputs.read_labels(targets.vector(y_true, "y_true", numeric=False))
     check.binary_target(labels.type)
-    codes = inputs.codes_of(labels, _positive_label(pos_label, labels.classes))
-    sums, status = _two_classes(codes, p, weights, SQUARES)
+    codes = inputs.codes_of(labels, positive_label(pos_label, labels.classes))
+    sums, status = sums_of_two_classes(codes, p, weights, SQUARES)
     if status != OK:
         check.probabilities(p, "less")
     return (2 if p.itemsize > 2 else 1) * sums[0], sums[1]
 
 
-def _positive_label(pos_label: Any, classes: np.ndarray) -> Any:
+def positive_label(pos_label: Any, classes: np.ndarray) -> Any:
     """As `check.positive_label`, but of other numbers the greater."""
     if pos_label is None and classes.dtype.kind not in "OUS":
         return 1 if classes.tolist() in ([0], [-1]) else classes[-1]
     return check.positive_label(pos_label, classes)
 
 
-def _sums(y_true: Any, p: np.ndarray, weights: np.ndarray | None, labels: Any, loss: int) -> tuple[float, float]:
+def sums_of_loss(y_true: Any, p: np.ndarray, weights: np.ndarray | None, labels: Any, loss: int) -> tuple[float, float]:
     """Sum of a loss over samples and classes, and of weights."""
     if p.ndim == 2 and p.shape[1] == 1:
         p = p.reshape(-1)
@@ -229,7 +229,7 @@ def _sums(y_true: Any, p: np.ndarray, weights: np.ndarray | None, labels: Any, l
         check.probabilities(p, "lower")
         check.a_column_a_class(classes, columns, labels)
     if p.ndim == 1:
-        sums, status = _two_classes(codes.astype(np.uint8), p, weights, loss)
+        sums, status = sums_of_two_classes(codes.astype(np.uint8), p, weights, loss)
     else:
         sums, status, _ = _many_classes(codes, p, weights, loss)
     if status != OK:
@@ -245,7 +245,7 @@ def _sums_of_integers(
     if p.ndim == 1:
         if p.itemsize == 2:
             return None
-        sums, status = _two_classes(y, p, weights, loss)
+        sums, status = sums_of_two_classes(y, p, weights, loss)
         complete = 0.0 < sums[2] < len(y)
     else:
         sums, status, seen = _many_classes(y, p, weights, loss)

@@ -90,7 +90,7 @@ def average_treatment_effect(
         and treatment.flags.c_contiguous
     ):
         is_valid, effect, error, freedom, treated, control, t = treatment_effect(
-            outcome, treatment, _normal_quantile(confidence)
+            outcome, treatment, normal_quantile(confidence)
         )
         # NaN and infinite outcomes, groups of no row or one: all end in a NaN.
         if is_valid and error < math.inf:
@@ -113,7 +113,7 @@ def _effect(y: np.ndarray, flags: np.ndarray, pairs: Any, confidence: float, dis
     n_control = y.size - n_treated
     if pairs is None:
         both_values(n_treated, y.size, "treatment")
-        z = _normal_quantile(confidence)
+        z = normal_quantile(confidence)
         _, effect, error, freedom, _, _, t = treatment_effect(y, flags, z)
         if not math.isfinite(error) and min(n_treated, n_control) > 1:  # squares beyond float64's range
             _, effect, error, freedom, _, _, t = treatment_effect(np.ldexp(y.astype(np.float64), -600), flags, z)
@@ -122,16 +122,29 @@ def _effect(y: np.ndarray, flags: np.ndarray, pairs: Any, confidence: float, dis
         differences = _differences(y, flags, pairs)
         effect, error = _mean_and_error(differences)
         freedom, t = differences.size - 1.0, math.nan
-    if min(n_treated, n_control) < 2 and math.isnan(error):
-        what = "there is one pair" if pairs is not None else "a group has one row"
-        warn_undefined(f"The standard error is undefined where {what}, and is set to NaN.", stacklevel=4)
+    what = "there is one pair" if pairs is not None else "a group has one row"
+    return with_interval((effect, error, freedom, t), (n_treated, n_control), confidence, distribution, what)
+
+
+def with_interval(
+    found: tuple[float, float, float, float], rows: tuple[int, int], confidence: float, distribution: str, few: str
+) -> TreatmentEffect:
+    """A `TreatmentEffect` and its interval.
+
+    found : effect, its error, degrees of freedom, and the quantile of their t distribution, or NaN
+    rows : treated and control ones
+    few : in words, why the error is NaN where a group has one row
+    """
+    effect, error, freedom, t = found
+    if min(rows) < 2 and math.isnan(error):
+        warn_undefined(f"The standard error is undefined where {few}, and is set to NaN.", stacklevel=5)
     if math.isnan(error):
         half = math.nan
     elif distribution == "normal":
-        freedom, half = math.inf, error * _normal_quantile(confidence)
+        freedom, half = math.inf, error * normal_quantile(confidence)
     else:
         half = error * (t if t == t else _t_quantile(freedom, confidence))
-    return TreatmentEffect(effect, error, effect - half, effect + half, freedom, n_treated, n_control)
+    return TreatmentEffect(effect, error, effect - half, effect + half, freedom, *rows)
 
 
 def _differences(y: np.ndarray, flags: np.ndarray, pairs: Any) -> np.ndarray:
@@ -153,7 +166,7 @@ def _mean_and_error(differences: np.ndarray) -> tuple[float, float]:
 
 
 @functools.cache
-def _normal_quantile(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
     """Half the width of a standard normal interval. scipy.special, which takes 30 ms to load, is loaded when needed."""
     from scipy.special import ndtri
 

@@ -48,8 +48,12 @@ def qini_curve(
     Rows of equal scores are one step, whatever their order.
     """
     y, scores, flags = ranked_arguments(y_true, uplift, treatment)
+    return _qini_curve(_cumulative(y, scores, flags), adjustment)
+
+
+def _qini_curve(counts: np.ndarray, adjustment: Any) -> tuple[np.ndarray, np.ndarray]:
     adjustment = option(adjustment, "adjustment", ("cumulative", "total"), "qini_curve")
-    return _curve(_cumulative(y, scores, flags), _qini if adjustment == "cumulative" else _qini_by_totals)
+    return _curve(counts, _qini if adjustment == "cumulative" else _qini_by_totals)
 
 
 def qini_auc_score(
@@ -111,16 +115,23 @@ def _qini_auc_score(
     y_true: Any, uplift: Any, treatment: Any, negative_effect: Any, adjustment: Any, normalization: Any
 ) -> float:
     """`qini_auc_score` for any arguments."""
-    function = "qini_auc_score"
     y, scores, flags = ranked_arguments(y_true, uplift, treatment)
-    negative_effect = boolean(negative_effect, "negative_effect", function)
-    adjustment = option(adjustment, "adjustment", ("cumulative", "total"), function)
-    normalization = option(normalization, "normalization", _NORMALIZATIONS, function)
-    if adjustment == "cumulative":
+    if isinstance(adjustment, str) and adjustment == "cumulative":
         _, area, *totals = uplift_area(y, scores, flags, QINI)
-    else:
-        counts = _cumulative(y, scores, flags)
-        area, totals = _area(*_curve(counts, _qini_by_totals)), [int(count) for count in counts[-1]]
+        return _qini_score(area, totals, negative_effect, normalization)
+    return _qini_score_of_counts(_cumulative(y, scores, flags), negative_effect, adjustment, normalization)
+
+
+def _qini_score_of_counts(counts: np.ndarray, negative_effect: Any, adjustment: Any, normalization: Any) -> float:
+    adjustment = option(adjustment, "adjustment", ("cumulative", "total"), "qini_auc_score")
+    area = _area(*_curve(counts, _qini if adjustment == "cumulative" else _qini_by_totals))
+    return _qini_score(area, counts[-1].tolist(), negative_effect, normalization)
+
+
+def _qini_score(area: float, totals: Any, negative_effect: Any, normalization: Any) -> float:
+    function = "qini_auc_score"
+    negative_effect = boolean(negative_effect, "negative_effect", function)
+    normalization = option(normalization, "normalization", _NORMALIZATIONS, function)
     if negative_effect or normalization != "perfect":
         best = _perfect_qini_area(*totals)
     else:
@@ -158,8 +169,11 @@ def uplift_curve(y_true: Any, uplift: Any, treatment: Any, *, ordering: str = "j
     values. Rows of equal scores are one step, whatever their order.
     """
     y, scores, flags = ranked_arguments(y_true, uplift, treatment)
+    return _uplift_curve(_cumulative(y, scores, flags), ordering)
+
+
+def _uplift_curve(counts: np.ndarray, ordering: Any) -> tuple[np.ndarray, np.ndarray]:
     ordering = option(ordering, "ordering", ("joint", "separate"), "uplift_curve")
-    counts = _cumulative(y, scores, flags)
     return _curve(counts, _uplift) if ordering == "joint" else _separate_curve(counts)
 
 
@@ -208,22 +222,28 @@ def uplift_auc_score(
 
 def _uplift_auc_score(y_true: Any, uplift: Any, treatment: Any, ordering: Any, normalization: Any) -> float:
     """`uplift_auc_score` for any arguments."""
-    function = "uplift_auc_score"
     y, scores, flags = ranked_arguments(y_true, uplift, treatment)
-    ordering = option(ordering, "ordering", ("joint", "separate"), function)
-    normalization = option(normalization, "normalization", _NORMALIZATIONS, function)
-    if ordering == "joint":
+    if isinstance(ordering, str) and ordering == "joint":
         _, area, *totals = uplift_area(y, scores, flags, UPLIFT)
-        best = _perfect_uplift_area(*totals)
-    else:
-        counts = _cumulative(y, scores, flags)
-        nc, nt, yc, yt = _sizes_and_responses(counts)
-        totals = [int(count) for count in counts[-1]]
-        rows = sum(totals)
-        area = rows**2 * (_share_area(nt, yt) - _share_area(nc, yc))
-        rate_t, rate_c = yt[-1] / nt[-1], yc[-1] / nc[-1]
-        best = float(rows**2 * (rate_t - rate_t**2 / 2 - rate_c**2 / 2))
-    return _score(area, best, totals, _last_uplift(*totals), normalization, function)
+        return _uplift_score(area, _perfect_uplift_area(*totals), totals, normalization)
+    return _uplift_score_of_counts(_cumulative(y, scores, flags), ordering, normalization)
+
+
+def _uplift_score_of_counts(counts: np.ndarray, ordering: Any, normalization: Any) -> float:
+    ordering = option(ordering, "ordering", ("joint", "separate"), "uplift_auc_score")
+    totals = counts[-1].tolist()
+    if ordering == "joint":
+        return _uplift_score(_area(*_curve(counts, _uplift)), _perfect_uplift_area(*totals), totals, normalization)
+    nc, nt, yc, yt = _sizes_and_responses(counts)
+    rows = sum(totals)
+    area = rows**2 * (_share_area(nt, yt) - _share_area(nc, yc))
+    rate_t, rate_c = yt[-1] / nt[-1], yc[-1] / nc[-1]
+    return _uplift_score(area, float(rows**2 * (rate_t - rate_t**2 / 2 - rate_c**2 / 2)), totals, normalization)
+
+
+def _uplift_score(area: float, best: float, totals: Any, normalization: Any) -> float:
+    normalization = option(normalization, "normalization", _NORMALIZATIONS, "uplift_auc_score")
+    return _score(area, best, totals, _last_uplift(*totals), normalization, "uplift_auc_score")
 
 
 def _score(area: float, best: float, totals: Any, last: float, normalization: str, function: str) -> float:
@@ -235,7 +255,7 @@ def _score(area: float, best: float, totals: Any, last: float, normalization: st
     divisor = best - random if normalization == "perfect" else sum(totals) * abs(last)
     if divisor == 0.0:
         what = "the perfect curve has no area over the diagonal" if normalization == "perfect" else "the effect is zero"
-        warn_undefined(f"{function} is undefined where {what}.", stacklevel=4)
+        warn_undefined(f"{function} is undefined where {what}.", stacklevel=5)
         return math.copysign(math.inf, above) if above else math.nan
     return float(above / divisor)
 
@@ -332,3 +352,12 @@ def _perfect_uplift_area(c0: int, c1: int, t0: int, t1: int) -> float:
         width, third = t0, t1 / (t0 + t1) * (t1 + c0 + t0)
     last, rest = _last_uplift(c0, c1, t0, t1), t0 + c1 - width
     return (t1 * first + c0 * (first + second) + width * (second + third) + rest * (third + last)) / 2
+
+
+# Each metric from cumulative counts (G, 4) of rows by code, and its options by name.
+METRICS_OF_COUNTS: dict[str, Callable[..., Any]] = {
+    "qini_curve": _qini_curve,
+    "qini_auc_score": _qini_score_of_counts,
+    "uplift_curve": _uplift_curve,
+    "uplift_auc_score": _uplift_score_of_counts,
+}

@@ -362,10 +362,15 @@ def measure(block, target, prediction, weight=None):
     -------
     (D, FIELDS) records, around the means where the first row is too far from them
     """
+    return measure_with_centres(block, target, prediction, weight)[0]
+
+
+def measure_with_centres(block, target, prediction, weight=None):
+    """`measure`, and the centres (D, 2) of targets and of errors that the records are around."""
     with np.errstate(all="ignore"):
         middle = target[0].astype(np.float64)
         centres = np.column_stack((middle, middle - prediction[0]))
-        total = _measure_around(block, target, prediction, weight, centres)
+        total = measure_around(block, target, prediction, weight, centres)
         weights = total[:, blocks.WEIGHT] if weight is not None else float(len(target))
         shift, is_far = np.zeros_like(centres), False
         for column, (field, square) in enumerate(MOMENT_FIELDS):
@@ -374,11 +379,12 @@ def measure(block, target, prediction, weight=None):
             around_mean = squares - total[:, field] * total[:, field] / weights
             is_far |= bool(np.any(np.abs(around_mean) < SMALLEST_SHARE * np.abs(squares)))
     if is_far and np.isfinite(shift).all():
-        return _measure_around(block, target, prediction, weight, centres + shift)
-    return total
+        centres += shift
+        return measure_around(block, target, prediction, weight, centres), centres
+    return total, centres
 
 
-def _measure_around(block, target, prediction, weight, centres):
+def measure_around(block, target, prediction, weight, centres):
     rows, columns = target.shape
     records = np.zeros((-(-rows // CHUNK), columns, FIELDS))
     weights = _NO_WEIGHTS if weight is None else weight

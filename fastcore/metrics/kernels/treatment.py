@@ -269,6 +269,18 @@ def treatment_effect(outcome, treatment, z):
     work_ns = rows * NS_PER_ROW
     if work_ns < SMALLEST_WORK_NS:
         return _OF_FEW.call(_MOMENTS.body.address, y, y_kind, t, t_kind, rows, z)
+    return effect_from(moments(outcome, treatment), z)
+
+
+def moments(outcome, treatment):
+    """(P, FIELDS) moments of the groups, a row for each chunk, of what `treatment_effect` takes."""
+    rows = outcome.shape[0]
     parts = _empty(((rows + CHUNK - 1) // CHUNK, FIELDS))
-    _MOMENTS(work_ns, y, y_kind, t, t_kind, rows, parts)
+    y_kind, t_kind = KIND_OF[outcome.dtype], TREATMENT_KIND_OF[treatment.dtype]
+    _MOMENTS(rows * NS_PER_ROW, outcome.view(_bytes), y_kind, treatment.view(_bytes), t_kind, rows, parts)
+    return parts
+
+
+def effect_from(parts, z):
+    """What `treatment_effect` returns, of (P, FIELDS) parts."""
     return _OF_MANY.call(parts, z)
