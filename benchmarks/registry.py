@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 # One module for each domain of the package; each has a function `cases() -> list[Case]`. In this order they run, and a
 # quick run that is out of time leaves out the last ones.
-DOMAINS = ("attention", "kvcache", "sentence_embeddings", "multi_head", "nn", "tile", "cold_start", "generate")
+METRICS = tuple(f"metrics_{kind}" for kind in ("classification", "ranking", "regression", "clustering", "uplift"))
+DOMAINS = (
+    "attention", "kvcache", "sentence_embeddings", "multi_head", "nn", *METRICS, "tile", "cold_start", "generate",
+)  # fmt: skip
 
 OURS = "fastcore"
 NUMPY = "numpy"
@@ -26,13 +29,14 @@ class Side:
 
     `call` computes and returns the result as the library has it; `collect` turns that result into a NumPy array in the
     case's own layout. `setup` says which of several ways of asking the library was chosen; `slower` are the others, the
-    fastest first, for where the result of this one is wrong.
+    fastest first, for where the result of this one is wrong. `seconds` is what a call took before, if that is known.
     """
 
     call: Callable[[], Any]
     collect: Callable[[Any], Any]
     setup: str = ""
     slower: tuple["Side", ...] = ()
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ The protocol, in one process, all sides with the same number of threads:
 1. Every side has been called before, for its verification (compilation, page faults, autotuning); the fastest of a few
    calls decides how many make up one measurement of that side, so that a measurement takes at least `MEASUREMENT_S`.
 2. A round measures every side once, in an order that moves on by one from round to round. Sides that are slow and far
-   behind take part in every second round only: what they need then goes into more rounds of the close ones.
+   behind take part in every second round only: what they need then goes into more rounds of the close ones. Where one
+   call of all these takes seconds they take part in fewer, at least one (`rounds_between`).
 3. Before a side is measured the process has to be idle: OpenMP, ONNX Runtime and others keep their workers spinning for
    a while after a call, on the cores the next side needs. We sleep until the process' CPU clock stands still. Spinning
    itself stays on, since it makes small calls of those libraries faster: each runs as it comes.
@@ -32,6 +33,8 @@ LONG_CALL_S = (
     0.15  # waking threads (at most 8 ms, GNU omp) is then below the noise, and the warm-up would double the time
 )
 SLOW_S, FAR_BEHIND = 0.1, 2.5  # a slow side: a call takes as long, and as many times the fastest side's
+SLOW_BUDGETS = 2.0  # the budget of a case as many times is what its slow sides get at most
+KNOWN_S = 2.0  # a call that took as long is not repeated to know how long it takes
 IDLE_CHECK_S = 0.005
 IDLE_LIMIT_S = 0.3
 
@@ -87,6 +90,8 @@ def timed_calls(call: Callable[[], object], count: int) -> float:
 
 def calibrate(side: Side) -> tuple[float, int]:
     """Fastest of a few calls, and the number of calls in one measurement."""
+    if side.seconds > KNOWN_S:
+        return side.seconds, 1
     fastest = timed_calls(side.call, 1)
     for _ in range(2):
         if fastest < 10 * MEASUREMENT_S:  # beyond, a measurement is one call in any case
@@ -100,6 +105,12 @@ def measure(side: Side, seconds: float, calls: int) -> float:
     if seconds < LONG_CALL_S:
         timed_calls(side.call, max(1, min(calls, round(WARM_UP_S / seconds))))
     return timed_calls(side.call, calls)
+
+
+def rounds_between(slow_s: float, budget_s: float, min_rounds: int) -> int:
+    """How many rounds on the slow sides, of which one call each takes `slow_s` together, are measured again."""
+    measurements = max(1, int(SLOW_BUDGETS * budget_s / slow_s)) if slow_s else min_rounds
+    return max(2, -(-min_rounds // measurements))
 
 
 def compare(
@@ -120,6 +131,8 @@ def compare(
     plans = {name: calibrate(side) for name, side in sides.items()}
     timed = {name: Timed({}, calls) for name, (_, calls) in plans.items()}
     threshold = max(SLOW_S, FAR_BEHIND * min(seconds for seconds, _ in plans.values()))
+    slow_s = sum(seconds for seconds, _ in plans.values() if seconds >= threshold)
+    between = rounds_between(slow_s, budget_s, min_rounds)
     order = list(sides)
     collecting = gc.isenabled()
     gc.disable()
@@ -127,7 +140,7 @@ def compare(
         planned, done, start = max_rounds, 0, time.perf_counter()
         while done < planned:
             for name in order:
-                if done % 2 == 0 or plans[name][0] < threshold:
+                if done % between == 0 or plans[name][0] < threshold:
                     timed[name].rounds[done] = measure(sides[name], *plans[name])
             order.append(order.pop(0))
             done += 1

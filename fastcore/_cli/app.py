@@ -43,7 +43,7 @@ def _size(count: int) -> str:
 @app.command()
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A selection that takes under two minutes on two cores.")
+        bool, typer.Option("--quick", help="A selection that takes two and a half minutes.")
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Every case, with more rounds (the default runs them too, more briefly).")

@@ -31,12 +31,20 @@ def test_slow_sides_that_are_far_behind_are_measured_in_every_second_round(monke
     monkeypatch.setattr(timing, "calibrate", lambda side: (float(side.setup), 1))
     monkeypatch.setattr(timing, "measure", lambda side, seconds, calls: seconds)
     sides = {name: Side(lambda: None, lambda x: x, name) for name in ("0.05", "0.11", "0.2")}
-    timed = timing.compare(sides, 0.0, min_rounds=5)
-    assert {name: list(side.rounds) for name, side in timed.items()} == {
-        "0.05": [0, 1, 2, 3, 4],
-        "0.11": [0, 1, 2, 3, 4],
-        "0.2": [0, 2, 4],
-    }
+    for budget_s, rounds in ((1.0, [0, 2, 4]), (0.2, [0, 3]), (0.0, [0])):
+        timed = timing.compare(sides, budget_s, min_rounds=5, max_rounds=5)
+        assert {name: list(side.rounds) for name, side in timed.items()} == {
+            "0.05": [0, 1, 2, 3, 4],
+            "0.11": [0, 1, 2, 3, 4],
+            "0.2": rounds,
+        }
+
+
+def test_call_that_is_known_to_take_long_is_not_made_to_find_that_out():
+    def call():
+        raise AssertionError("called")
+
+    assert timing.calibrate(Side(call, lambda x: x, seconds=7.5)) == (7.5, 1)
 
 
 def test_short_calls_are_repeated_and_long_ones_are_not(monkeypatch):
