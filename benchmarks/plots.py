@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks.registry import NUMPY, OURS
+from benchmarks.registry import METRICS, NUMPY, OURS
 from benchmarks.report import compared, is_ours, is_timed, sides_of, title
 
 # Okabe and Ito's colours: told apart by colour-blind readers too.
@@ -78,13 +78,13 @@ def roofline(run: dict) -> Figure:
             ceiling = [min(peak, x * bandwidth) / 1e9 for x in intensities]
             axes.plot(intensities, ceiling, style, color="black", label=f"{dtype} ceiling")
     markers: dict[str, Any] = {"float32": "o", "float64": "s"}
-    domains = sorted({"/".join(case["name"].split("/")[:2]) for case in run["cases"]})
+    domains = sorted({domain_of(case) for case in run["cases"]})
     palette = mpl.colormaps["tab10"]
     shown = set()
     for case in run["cases"]:
         if not is_timed(case, OURS) or not case["ceiling"]:
             continue
-        domain = "/".join(case["name"].split("/")[:2])
+        domain = domain_of(case)
         seconds = case["sides"][OURS]["seconds"]
         axes.plot(
             case["flops"] / case["bytes"], case["flops"] / seconds / 1e9, markers.get(case["dtype"], "^"),
@@ -98,6 +98,12 @@ def roofline(run: dict) -> Figure:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
+
+
+def domain_of(case: dict) -> str:
+    """What has one colour: a kind of task, or all metrics of a kind."""
+    parts = case["name"].split("/")
+    return "/".join(parts[: 1 if parts[0] in METRICS else 2])
 
 
 def scaling(run: dict) -> Figure | None:

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import plots, report
+from benchmarks import metrics_table, plots, report
 from benchmarks.environment import ROOT
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
@@ -35,8 +35,8 @@ def load(source: Path) -> dict:
 
 
 def shown(run: dict) -> list[str]:
-    """The cases of table and picture."""
-    names = [case["name"] for case in run["cases"]]
+    """The cases of the tables of a line a case, and of the picture."""
+    names = [case["name"] for case in run["cases"] if case not in metrics_table.cases_of(run)]
     return names if len(names) <= MOST_ROWS else [name for name in names if IMPORTANT.match(name)] or names
 
 
@@ -58,6 +58,7 @@ def block(run: dict) -> str:
         f"{report.CAPTION}.",
         "",
         *(line for names in by_domain(shown(run)) for line in (*report.table(run, names, brief=True), "")),
+        *metrics_table.table(run),
         *listed(f"**Losses** in the {len(run['cases'])} cases of this run", lost or ["none"]),
         *listed("**Wrong or failed**", wrong),
         *listed("**Not compared**", absent),

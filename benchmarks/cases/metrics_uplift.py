@@ -41,7 +41,7 @@ def qini(y: np.ndarray, uplift: np.ndarray, treatment: np.ndarray) -> float:
     bad = np.cumsum(y)[last] - good
     values = good - bad * (treated / np.maximum(taken - treated, 1))
     found = np.trapezoid(np.append(0, values), np.append(0, taken))
-    n, nt, yt, yc = int(taken[-1]), int(treated[-1]), int(good[-1]), int(bad[-1])
+    n, yt, yc = int(taken[-1]), int(good[-1]), int(bad[-1])
     best = np.trapezoid([0, yt, yt, values[-1]], [0, yt, n - yc, n])
     chance = n * values[-1] / 2
     return (found - chance) / (best - chance)

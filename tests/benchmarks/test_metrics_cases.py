@@ -11,7 +11,8 @@ from benchmarks.cases import metrics_task
 from benchmarks.registry import METRICS, NUMPY, OURS
 
 TASKS = [task for domain in METRICS for task in import_module(f"benchmarks.cases.{domain}").tasks()]
-PAIRS = [(task, rows) for task in TASKS for rows in {60, min(*task.rows, 60)}]
+# Of 60 rows in 1000 clusters hardly two are together.
+PAIRS = [(task, rows) for task in TASKS if task.sizes.get("K") != 1000 for rows in sorted({60, min(*task.rows, 60)})]
 IDS = [task.name(rows) for task, rows in PAIRS]
 
 

@@ -35,6 +35,31 @@ def test_long_run_shows_the_important_cases_and_lists_all_losses(run):
     assert "- nn/f32/N3: PyTorch is faster" in text
 
 
+def test_metrics_have_a_line_a_function_and_a_column_a_size(run):
+    case = run["cases"][0]
+    torch, numpy = case["sides"]["torch"], case["sides"]["numpy"]
+
+    def metric(function, rows, **sides):
+        name, sides = f"metrics_ranking/{function}/f64/N{rows}", {"fastcore": case["sides"]["fastcore"], **sides}
+        return case | {"name": name, "group": f"{function} f64", "sizes": {"N": rows}, "sides": sides}
+
+    run["cases"] += [
+        metric("roc_auc_score", 1_000_000, torch=torch, numpy=numpy),
+        metric("roc_auc_score", 10, numpy=numpy),
+        metric("log_loss", 20_000, numpy=numpy),
+    ]
+    lines = readme.metrics_table.table(run)
+    assert lines[2:] == [
+        "| metric | against | N = 10 | N = 2e4 | N = 1e6 | others |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+        "| `roc_auc_score f64` | PyTorch | 6 ms |  | 6 ms 0.80× | NumPy 5.00× |",
+        "| `log_loss f64` | NumPy |  | 6 ms 5.00× |  |  |",
+        "",
+    ]
+    assert all(line in readme.block(run) for line in lines)
+    assert not [name for name in readme.shown(run) if name.startswith("metrics_")]
+
+
 def test_missing_markers_are_reported(run):
     with pytest.raises(SystemExit, match="must have the lines"):
         readme.replaced("no markers", "new")
