@@ -60,7 +60,7 @@ class Task:
     sizes: Mapping[str, int] = field(default_factory=dict)
     option: str = ""
     streams: bool = False
-    twin_rows: int = 1_000_000
+    twin_rows: int = 100_000
     tolerance: float = 1e-12
     peer_tolerance: float | None = None
     collect: Callable[[Any], np.ndarray] = vector

@@ -81,7 +81,6 @@ def tasks() -> list[Task]:
             make=make_ranking,
             naive=qini,
             twin=twins.qini_auc_score,
-            twin_rows=100_000,  # beyond, its sort with an inverse takes seconds
             peers={"scikit-uplift": metrics_sklift.prepare},
             row_bytes=24.0,
             flops=lambda rows: rows * log2(rows),
