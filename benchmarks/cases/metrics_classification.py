@@ -43,7 +43,7 @@ def make_many(random: np.random.Generator, rows: int) -> Sequence[np.ndarray]:
     return y, predictions(random, y, LABELS)
 
 
-def counted(y_true: np.ndarray, y_pred: np.ndarray, positive: Any, score: Callable[[int, int, int], float]) -> float:
+def counted(y_true: np.ndarray, y_pred: np.ndarray, positive: Any, score: Callable[..., float]) -> float:
     """`score` of how many rows are positive, were called so, and both."""
     true, pred = y_true == positive, y_pred == positive
     return score(np.count_nonzero(true), np.count_nonzero(pred), np.count_nonzero(true & pred))

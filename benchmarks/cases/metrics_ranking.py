@@ -6,6 +6,7 @@ Axes: N rows.
 from collections.abc import Sequence
 from functools import partial
 from math import log2
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def cumulative(y: np.ndarray, score: np.ndarray, weights: np.ndarray | None = No
     return np.cumsum(weights * (1 - y))[last], np.cumsum(weights * y)[last]
 
 
-def area(y: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> float:
+def area(y: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> Any:
     fp, tp = cumulative(y, score, weights)
     return np.trapezoid(np.append(0, tp), np.append(0, fp)) / (fp[-1] * tp[-1])
 
@@ -69,7 +70,7 @@ def both_rates(result: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(result[:2])
 
 
-def log_loss(y: np.ndarray, p: np.ndarray) -> float:
+def log_loss(y: np.ndarray, p: np.ndarray) -> Any:
     return -np.mean(np.log(np.where(y == 1, p, 1 - p)))
 
 

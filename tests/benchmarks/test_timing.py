@@ -15,6 +15,11 @@ def test_ratio_is_of_medians_with_quartiles_of_the_rounds():
     assert timing.ratio(other, ours) == (4.0 / 1.5, 2.5, 5.5)
 
 
+def test_ratio_to_a_side_measured_once_has_the_quartiles_of_our_rounds():
+    ours = timing.Timed({0: 8.0, 1: 1.0, 2: 2.0, 3: 4.0, 4: 4.0}, 1)
+    assert timing.ratio(timing.Timed({0: 8.0}, 1), ours) == (2.0, 2.0, 4.0)
+
+
 def test_compare_measures_every_side_in_every_round_and_moves_the_order_on(monkeypatch):
     order, told = [], []
     monkeypatch.setattr(timing, "wait_until_idle", lambda: None)
