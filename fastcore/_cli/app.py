@@ -42,9 +42,7 @@ def _size(count: int) -> str:
 
 @app.command()
 def bench(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A selection that takes two and a half minutes.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A selection that takes two and a half minutes.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Every case, with more rounds (the default runs them too, more briefly).")
     ] = False,
