@@ -71,8 +71,8 @@ def example(tmp_path_factory):
 def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     # The later ones go on from the first.
     blocks = python_blocks("README.md")
-    assert len(blocks) == 3
-    attention, loss, cache, pages = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
+    assert len(blocks) == 5
+    attention, loss, cache, pages, scores, report, substituted = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
     shape, error = attention.rsplit(maxsplit=1)
     assert shape == "(2, 8, 512, 64)"
     assert float(error) < 1e-5
@@ -80,6 +80,12 @@ def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     assert cache == "[540 540] (2, 8, 512, 64)"
     # 512 + 1 tokens on 33 pages, and 5 on one; the fork's page of its own is free again.
     assert pages == "[(8, 1, 64), (8, 1, 64), (8, 5, 64)] {0: 513, 2: 5} 34"
+    # Two normal distributions one standard deviation apart: Phi(1 / sqrt(2)), and Phi(1/2) of either rate.
+    area, f1 = map(float, scores.split())
+    assert abs(area - 0.760) < 0.01
+    assert abs(f1 - 0.691) < 0.01
+    assert report == "0.99 True"
+    assert substituted == "True"
 
 
 def test_examples_of_the_metrics_run(tmp_path):
