@@ -106,7 +106,7 @@ class LabelStream(PairStream):
     """Metrics of classification."""
 
     def _read(self, arrays: Sequence[Any], sample_weight: Any) -> LabelPairs:
-        targets = validate_classification.targets(arrays[0], arrays[1], None)
+        targets = validate_classification.targets(arrays[0], arrays[1], None, self._name)
         check.single_labels(validate_classification.are_single(targets), self._name)
         weights = check.weights(sample_weight, len(targets.true))
         pairs = pairs_of_batch(targets.true, targets.pred, weights)
