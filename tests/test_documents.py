@@ -89,8 +89,10 @@ def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
 
 
 def test_examples_of_the_metrics_run(tmp_path):
-    area_and_f1, interval, search = run("-c", "".join(python_blocks("docs/metrics.md")), cwd=tmp_path).splitlines()
+    code = "".join(python_blocks("docs/metrics.md"))
+    area_and_f1, interval, *of_batches, search = run("-c", code, cwd=tmp_path).splitlines()
     assert area_and_f1 == "1.0 0.8"
+    assert of_batches == ["True", "True"]
     estimate, low, high = map(float, re.findall(r"0\.\d{3}\b", interval)[:3])
     assert low < estimate < high
     assert "'C'" in search

@@ -40,6 +40,12 @@ def test_row_of_scikit_uplift(words):
     PEER[words](pytest.importorskip("sklift.metrics"))
 
 
+def test_each_public_function_is_listed():
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = text.partition("## What there is")[2].partition("## Definitions")[0]
+    assert {name for name in metrics._MODULE_OF if name.islower()} <= set(re.findall(r"`(\w+)`", listed))
+
+
 def rows_of_document():
     """Words without backticks -> the three cells, of all tables of cases."""
     text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
