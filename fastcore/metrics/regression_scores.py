@@ -10,6 +10,9 @@ from fastcore.metrics.kernels.regression import LARGEST, WEIGHTED, Block, measur
 from fastcore.metrics.kernels.regression_median import SMALL, bounds, picked_median, written_median
 from fastcore.metrics.weighted_median import weighted_median
 
+# The largest weight may lie between: moments hold products of three sums of weights and targets of up to 1e50.
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-100, 1e100
+
 
 class Records:
     """Sums over the rows of each output."""
@@ -41,10 +44,19 @@ def records_of(block: Block, checked: Targets) -> Records:
     """Sums of finite targets; those of `block` at least."""
     weights_with_sum(checked)
     chosen = block if checked.weight is None else WEIGHTED
-    records = measure(chosen, checked.true, checked.pred, checked.weight)
+    weight = None if checked.weight is None else _of_medium_size(checked.weight)
+    records = measure(chosen, checked.true, checked.pred, weight)
     if not np.isfinite(records).all():
         finite_targets(checked)
     return Records(checked, records)
+
+
+def _of_medium_size(weight: np.ndarray) -> np.ndarray:
+    """Weights times a power of two, which no score depends on, where their squares would leave float64's range."""
+    largest = np.abs(weight).max(initial=0.0)
+    if largest == 0.0 or SMALLEST_WEIGHT < largest < LARGEST_WEIGHT or not np.isfinite(largest):
+        return weight
+    return np.ldexp(weight, -int(np.frexp(largest)[1]))
 
 
 def averaged(values: np.ndarray, checked: Targets, weights: np.ndarray | None = None) -> Any:

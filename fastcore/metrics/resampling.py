@@ -1,10 +1,10 @@
 """Bootstrap confidence intervals of any metric, in parallel and without copies of the data."""
 
 import inspect
+import threading
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -215,13 +215,14 @@ def _by_rows(
 
 def _run(one: Resample, samples: np.ndarray, rows: int) -> Exception | None:
     """Fill the samples, each thread with the next one that is left; one of the errors of those left at NaN."""
-    left = count()
+    left = iter(range(len(samples)))
     refused: list[Exception] = []
+    stop = threading.Event()  # after an error or an interrupt no thread begins another resample
 
     def work() -> None:
         memory: dict[str, np.ndarray] = {}
         for resample in left:
-            if resample >= len(samples):
+            if stop.is_set():
                 return
             try:
                 result = one(resample, memory)
@@ -237,8 +238,11 @@ def _run(one: Resample, samples: np.ndarray, rows: int) -> Exception | None:
             work()
         else:
             with ThreadPoolExecutor(workers) as pool:
-                for done in [pool.submit(_alone, work) for _ in range(workers)]:
-                    done.result()
+                try:
+                    for done in as_completed([pool.submit(_alone, work) for _ in range(workers)]):
+                        done.result()
+                finally:
+                    stop.set()
     return refused[0] if refused else None
 
 

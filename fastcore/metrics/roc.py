@@ -18,6 +18,9 @@ _LABELS = "lqbBhHiILQ?"
 _ndarray = np.ndarray
 _MULTI_CLASS = ("raise", "ovr", "ovo")
 
+# Of the weights of both classes. Beyond, areas are taken from rates, which are ratios before they are multiplied.
+SMALLEST_PRODUCT, LARGEST_PRODUCT = 1e-200, 1e200
+
 
 def roc_auc_score(
     y_true: Any,
@@ -199,10 +202,11 @@ def _one_class() -> float:
 
 
 def _normalized(pairs: Area) -> float | None:
-    """The share of pairs in order, or None where it is not defined."""
+    """The share of pairs in order, or None where it is not defined, or products of weights leave float64's range."""
     if pairs.status != FINE or pairs.negatives <= 0.0 or pairs.positives <= 0.0:
         return None
-    return pairs.area / (pairs.negatives * pairs.positives)
+    both = pairs.negatives * pairs.positives
+    return pairs.area / both if SMALLEST_PRODUCT < both < LARGEST_PRODUCT else None
 
 
 def _two_classes(labels: inputs.Labels, scores: np.ndarray, sample_weight: Any, limit: float | None) -> float:

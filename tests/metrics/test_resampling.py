@@ -169,6 +169,20 @@ def test_bootstrap_wrong_arguments_raise(arguments, options, error, message):
         bootstrap(*arguments, **options)
 
 
+def test_bootstrap_an_error_ends_all_threads():
+    calls = []
+
+    def failing(x):
+        calls.append(len(calls))
+        if len(calls) == 5:
+            raise ZeroDivisionError
+        return 0.0
+
+    with pytest.raises(ZeroDivisionError):
+        bootstrap(failing, np.zeros(10_000), n_resamples=1000)
+    assert len(calls) < 500
+
+
 def test_bootstrap_an_error_of_the_metric_is_the_callers(scored):
     def failing(y, score):
         raise ZeroDivisionError("mine")
