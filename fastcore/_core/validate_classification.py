@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import warnings
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -16,6 +15,7 @@ from fastcore._core.validate_labels import (
     type_of_target,
 )
 from fastcore._core.validate_targets import array_like, boolean, invalid, option, real, same_lengths, sample_weights
+from fastcore._core.warn import warn
 
 __all__ = ["InvalidParameterError", "Targets", "boolean", "option"]
 
@@ -211,7 +211,7 @@ def total_weight(total: float) -> float:
 
 
 def warn_ignored_pos_label(label: Any, average: Any, stacklevel: int) -> None:
-    warnings.warn(
+    warn(
         f"Note that pos_label (set to {label!r}) is ignored when average != 'binary' (got {average!r})."
         " You may use labels=[pos_label] to specify a single positive class.",
         UserWarning,
@@ -226,7 +226,7 @@ def warn_for(x: Any, function: str) -> Any:
 
 
 def warn_single_label(stacklevel: int) -> None:
-    warnings.warn(
+    warn(
         "A single label was found in 'y_true' and 'y_pred'. For the confusion matrix to have the correct shape, use the"
         " 'labels' parameter to pass all known labels.",
         UserWarning,

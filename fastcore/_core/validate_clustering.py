@@ -1,6 +1,5 @@
 """Checks of the metrics that compare two clusterings, in scikit-learn's words."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastcore._core.validate_targets import (
     real,
     same_lengths,
 )
+from fastcore._core.warn import warn
 
 AVERAGES = ("arithmetic", "geometric", "max", "min")
 # dtypes that scipy.sparse has, of which contingency matrices are.
@@ -65,7 +65,7 @@ def clusterings(labels_true: Any, labels_pred: Any, function: str) -> tuple[np.n
     pred = _clustering(labels_pred, "labels_pred", function)
     if _is_continuous(true) or _is_continuous(pred):
         kinds = type_of_target(true, "labels_true"), type_of_target(pred, "labels_pred")
-        warnings.warn(
+        warn(
             f"Clustering metrics expects discrete values but received {kinds[0]} values for label,"
             f" and {kinds[1]} values for target",
             UserWarning,

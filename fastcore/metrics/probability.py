@@ -1,13 +1,13 @@
 """Losses of predicted probabilities: log loss and the Brier score."""
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
 from fastcore._core import validate_ranking as check
 from fastcore._core import validate_targets as targets
+from fastcore._core.warn import warn
 from fastcore.metrics import ranking_inputs as inputs
 from fastcore.metrics.kernels import probability as kernels
 from fastcore.metrics.kernels.probability import LOG, OK, SQUARES
@@ -72,7 +72,7 @@ def log_loss(
     if not (isinstance(y_pred, str) and y_pred == _NOT_GIVEN):
         check.array_like(y_pred, "y_pred", name)
         check.one_name(y_proba)
-        warnings.warn(
+        warn(
             "`y_pred` was renamed to `y_proba` in version 1.9 and will be removed in 1.11. Use `y_proba` instead.",
             FutureWarning,
             stacklevel=2,
@@ -259,9 +259,7 @@ def _sums_of_integers(
 def _warn_of_sums(furthest: float, dtype: np.dtype) -> None:
     """Warn of rows that do not sum to one."""
     if furthest > 1e-8 + math.sqrt(np.finfo(dtype).eps):
-        warnings.warn(
-            "The y_prob values do not sum to one. Make sure to pass probabilities.", UserWarning, stacklevel=5
-        )
+        warn("The y_prob values do not sum to one. Make sure to pass probabilities.", UserWarning, stacklevel=5)
 
 
 def _classes_of(y_true: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -289,7 +287,7 @@ def _declared(labels: Any) -> np.ndarray:
     classes = targets.unique_labels(labels)
     given = np.asarray(labels)
     if given.shape != classes.shape or not (classes == given).all():
-        warnings.warn(
+        warn(
             f"Labels passed were {labels}. But this function assumes labels are ordered lexicographically. Pass the"
             f" ordered labels={classes.tolist()} and ensure that the columns of y_prob correspond to this ordering.",
             UserWarning,

@@ -1,6 +1,5 @@
 """What ranking metrics are given, as their kernels want it: labels as 0 and 1, scores that they can sort."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from fastcore._core import validate_ranking as check
 from fastcore._core import validate_targets as targets
 from fastcore._core.validate_labels import read_target, type_of_distinct
+from fastcore._core.warn import warn
 from fastcore.metrics.kernels.score_order import ranked_groups
 from fastcore.metrics.labels import encode
 from fastcore.metrics.warning import warn_undefined
@@ -137,9 +137,7 @@ def rates_or_nan(counts: np.ndarray) -> tuple[bool, bool]:
 
 def warn_no_positives(counts: np.ndarray) -> None:
     if counts[-1, 1] == 0:
-        warnings.warn(
-            "No positive class found in y_true, recall is set to one for all thresholds.", UserWarning, stacklevel=5
-        )
+        warn("No positive class found in y_true, recall is set to one for all thresholds.", UserWarning, stacklevel=5)
 
 
 def average_of(scores: np.ndarray, average: str | None, weights: np.ndarray | None) -> Any:

@@ -2,7 +2,6 @@
 
 import inspect
 import threading
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 from fastcore._core import threads, validate
 from fastcore._core import validate_resampling as check
+from fastcore._core.warn import silenced
 from fastcore.metrics.kernels.resample import Drawing, Groups, Strata
 from fastcore.metrics.labels import encode
 
@@ -232,22 +232,21 @@ def _run(one: Resample, samples: np.ndarray, rows: int) -> Exception | None:
             samples[resample] = check.resample_like(check.result_of_metric(result), samples.shape[1:], resample)
 
     workers = min(threads.get_num_threads(), len(samples)) if rows * len(samples) >= SMALLEST_PARALLEL_ROWS else 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # undefined, or one label only: the result counts them
-        if workers == 1:
+    if workers == 1:
+        with silenced():  # undefined, or one label only: the result counts them
             work()
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                try:
-                    for done in as_completed([pool.submit(_alone, work) for _ in range(workers)]):
-                        done.result()
-                finally:
-                    stop.set()
+        return refused[0] if refused else None
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for done in as_completed([pool.submit(_alone, work) for _ in range(workers)]):
+                done.result()
+        finally:
+            stop.set()
     return refused[0] if refused else None
 
 
 def _alone(work: Callable[[], None]) -> None:
-    with threads.num_threads(1):
+    with threads.num_threads(1), silenced():
         work()
 
 

@@ -1,7 +1,6 @@
 """Silhouettes: how much nearer points are to their own cluster than to the next one."""
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from fastcore._core import validate_silhouette as validate
 from fastcore._core.validate_targets import is_sparse
+from fastcore._core.warn import warn
 from fastcore.metrics.kernels import silhouette as kernels
 from fastcore.metrics.labels import encode
 from fastcore.metrics.silhouette_distances import BOOLEAN_METRICS, OTHER_METRICS, distance_blocks, sparse_blocks
@@ -264,4 +264,4 @@ def _warn_of_column(is_column: bool) -> None:
 def _warn_of_conversion(message: str) -> None:
     """Warn the caller of the public function; where scikit-learn is loaded, with its category."""
     theirs = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
-    warnings.warn(message, theirs, stacklevel=5)
+    warn(message, theirs, stacklevel=5)

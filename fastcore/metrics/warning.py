@@ -2,7 +2,8 @@
 
 import functools
 import sys
-import warnings
+
+from fastcore._core.warn import warn
 
 
 class UndefinedMetricWarning(UserWarning):
@@ -23,4 +24,4 @@ def undefined_metric_warning() -> type[Warning]:
 
 def warn_undefined(message: str, stacklevel: int = 3) -> None:
     """Warn the caller of the public function: ``stacklevel`` counts as in `warnings.warn`."""
-    warnings.warn(message, undefined_metric_warning(), stacklevel=stacklevel)
+    warn(message, undefined_metric_warning(), stacklevel + 1)

@@ -1,5 +1,8 @@
 """The bootstrap: against its twin and SciPy's, and what it promises about threads, strata and undefined resamples."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -167,6 +170,17 @@ def test_bootstrap_rows_may_have_more_axes_and_other_containers(rng):
 def test_bootstrap_wrong_arguments_raise(arguments, options, error, message):
     with pytest.raises(error, match=message):
         bootstrap(*arguments, **options)
+
+
+def test_bootstrap_leaves_the_filters_of_warnings_alone(scored):
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(bootstrap, metrics.roc_auc_score, *scored, n_resamples=300) for _ in range(8)]
+        for call in calls:
+            call.result()
+    assert warnings.filters == before
+    with pytest.warns(UserWarning, match="mine"):
+        bootstrap(lambda x: warnings.warn("mine", stacklevel=1) or 0.0, np.zeros(4), n_resamples=2)
 
 
 def test_bootstrap_an_error_ends_all_threads():

@@ -216,3 +216,11 @@ def test_roc_labels_of_either_byte_order(rng, dtype, size):
     y, scores = rng.integers(0, 2, size), rng.random(size)
     assert roc_auc_score(y.astype(dtype), scores.astype(">f8")) == roc_auc_score(y, scores)
     assert roc_auc_score(y.astype(dtype), scores) == roc_auc_score(y, scores)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-162, 1e160, 1e300])
+@pytest.mark.parametrize("size", [50, 40_000])
+def test_roc_auc_score_weights_of_any_magnitude(rng, size, scale):
+    y, score, weights = rng.integers(0, 2, size), rng.random(size), rng.random(size)
+    got = roc_auc_score(y, score, sample_weight=weights * scale)
+    assert got == pytest.approx(roc_auc_score(y, score, sample_weight=weights), rel=1e-12)
