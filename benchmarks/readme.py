@@ -1,6 +1,6 @@
-"""`python -m benchmarks.readme RESULTS`: write the results of a run into README.md, and its picture beside.
+"""`python -m benchmarks.readme RESULTS ...`: write the results of runs into README.md, and its picture beside.
 
-RESULTS is a `results.json` or the folder that holds one. The text between the two markers in README.md is replaced.
+RESULTS is a `results.json` or the folder that holds one; of several, a later one replaces cases of an earlier. The text between the two markers in README.md is replaced.
 """
 
 import argparse
@@ -34,6 +34,21 @@ def load(source: Path) -> dict:
     return run
 
 
+def joined(runs: list[dict]) -> dict:
+    """One run of the cases of all; each of the others is named with the domains it has."""
+    first, *later = runs
+    cases = {case["name"]: case for run in runs for case in run["cases"]}
+    peers = list(dict.fromkeys(peer for run in runs for peer in run["peers"]))
+    others = [
+        {"domains": sorted({case["name"].split("/")[0] for case in run["cases"]}), **_when(run)} for run in later
+    ]
+    return {**first, "cases": list(cases.values()), "peers": peers, "others": others}
+
+
+def _when(run: dict) -> dict:
+    return {"created": run["created"], "mode": run["mode"], "commit": run["machine"]["commit"]}
+
+
 def shown(run: dict) -> list[str]:
     """The cases of the tables of a line a case, and of the picture."""
     names = [case["name"] for case in run["cases"] if case not in metrics_table.cases_of(run)]
@@ -59,7 +74,7 @@ def block(run: dict) -> str:
         "",
         *(line for names in by_domain(shown(run)) for line in (*report.table(run, names, brief=True), "")),
         *metrics_table.table(run),
-        *listed(f"**Losses** in the {len(run['cases'])} cases of this run", lost or ["none"]),
+        *listed(f"**Losses** in the {len(run['cases'])} cases", lost or ["none"]),
         *listed("**Wrong or failed**", wrong),
         *listed("**Not compared**", absent),
         *listed("**Machine**", report.machine_lines(run)),
@@ -94,8 +109,8 @@ def write(run: dict, root: Path = ROOT) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
-    parser.add_argument("results", type=Path, metavar="RESULTS")
-    write(load(parser.parse_args(arguments).results))
+    parser.add_argument("results", type=Path, metavar="RESULTS", nargs="+")
+    write(joined([load(source) for source in parser.parse_args(arguments).results]))
     print(f"Wrote README.md and {PICTURE}.")
     return 0
 

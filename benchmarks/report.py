@@ -175,6 +175,10 @@ def machine_lines(run: dict) -> list[str]:
     if machine["unset"]:
         lines.append(f"Unset for NumPy's sake, since it slows OpenBLAS down: {', '.join(machine['unset'])}")
     lines.append(f"Run of {run['created']}, mode {run['mode']}, commit {machine['commit'] or 'unknown'}")
+    for other in run.get("others", ()):
+        which = ", ".join(other["domains"])
+        when = f"run of {other['created']}, mode {other['mode']}, commit {other['commit'] or 'unknown'}"
+        lines.append(f"Cases of {which}: {when}")
     return lines
 
 

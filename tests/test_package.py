@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastcore
+import fastcore.metrics
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
@@ -24,9 +25,9 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-def names_shown_to_type_checkers() -> set[str]:
-    """Names imported under `if TYPE_CHECKING` in fastcore/__init__.py."""
-    tree = ast.parse(inspect.getsource(fastcore))
+def names_shown_to_type_checkers(package) -> set[str]:
+    """Names imported under `if TYPE_CHECKING` in the package's __init__.py."""
+    tree = ast.parse(inspect.getsource(package))
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     return {
         alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -58,21 +59,25 @@ def test_import_fastcore_starts_no_thread_and_writes_nothing(tmp_path):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", fastcore.__all__)
-def test_public_name_loads_and_is_kept(name):
-    value = getattr(fastcore, name)
-    assert vars(fastcore)[name] is value
+@pytest.mark.parametrize(
+    "package, name", [(package, name) for package in (fastcore, fastcore.metrics) for name in package.__all__]
+)
+def test_public_name_loads_and_is_kept(package, name):
+    value = getattr(package, name)
+    assert vars(package)[name] is value
     assert inspect.ismodule(value) or value.__name__ == name
 
 
-def test_public_names_agree_everywhere():
-    assert fastcore.__all__ == sorted(fastcore._MODULE_OF)
-    assert set(fastcore.__all__) == names_shown_to_type_checkers()
-    assert set(fastcore.__all__) <= set(dir(fastcore))
+@pytest.mark.parametrize("package", [fastcore, fastcore.metrics], ids=lambda package: package.__name__)
+def test_public_names_agree_everywhere(package):
+    assert package.__all__ == sorted(package._MODULE_OF)
+    assert set(package.__all__) == names_shown_to_type_checkers(package)
+    assert set(package.__all__) <= set(dir(package))
 
 
-def test_dir_shows_no_helpers():
-    assert {name for name in dir(fastcore) if not name.startswith("__")} == set(fastcore.__all__)
+@pytest.mark.parametrize("package", [fastcore, fastcore.metrics], ids=lambda package: package.__name__)
+def test_dir_shows_no_helpers(package):
+    assert {name for name in dir(package) if not name.startswith("__")} == set(package.__all__)
 
 
 def test_unknown_name_raises_attribute_error():

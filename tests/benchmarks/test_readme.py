@@ -1,10 +1,11 @@
+import copy
 import json
 
 import pytest
 
 pytest.importorskip("matplotlib")
 
-from benchmarks import readme
+from benchmarks import readme, report
 
 
 def test_only_the_block_between_the_markers_changes(run, tmp_path):
@@ -73,3 +74,15 @@ def test_results_are_found_in_a_folder_and_judged(run, tmp_path):
         readme.load(tmp_path)
     with pytest.raises(SystemExit, match="Run `make bench` first"):
         readme.load(tmp_path / "nowhere")
+
+
+def test_later_runs_add_and_replace_cases(run):
+    second = copy.deepcopy(run)
+    second["cases"] = [{**second["cases"][0], "name": "metrics_x/f64/N10"}, {**run["cases"][0], "sizes": {"L": 7}}]
+    second["created"], second["machine"]["commit"] = "2026-11-24", "abc"
+    both = readme.joined([run, second])
+    assert [case["name"] for case in both["cases"]] == [*(case["name"] for case in run["cases"]), "metrics_x/f64/N10"]
+    assert both["cases"][0]["sizes"] == {"L": 7}
+    assert "run of 2026-11-24" in report.machine_lines(both)[-1]
+    assert "metrics_x" in report.machine_lines(both)[-1]
+    assert "others" not in run
