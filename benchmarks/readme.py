@@ -1,6 +1,7 @@
 """`python -m benchmarks.readme RESULTS ...`: write the results of runs into README.md, and its picture beside.
 
-RESULTS is a `results.json` or the folder that holds one; of several, a later one replaces cases of an earlier. The text between the two markers in README.md is replaced.
+RESULTS is a `results.json` or the folder that holds one; of several, a later one replaces cases of an earlier. The text
+between the two markers in README.md is replaced.
 """
 
 import argparse
@@ -39,9 +40,7 @@ def joined(runs: list[dict]) -> dict:
     first, *later = runs
     cases = {case["name"]: case for run in runs for case in run["cases"]}
     peers = list(dict.fromkeys(peer for run in runs for peer in run["peers"]))
-    others = [
-        {"domains": sorted({case["name"].split("/")[0] for case in run["cases"]}), **_when(run)} for run in later
-    ]
+    others = [{"domains": sorted({case["name"].split("/")[0] for case in run["cases"]}), **_when(run)} for run in later]
     return {**first, "cases": list(cases.values()), "peers": peers, "others": others}
 
 
