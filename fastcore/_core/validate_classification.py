@@ -166,7 +166,8 @@ def positive_of_binary(label: Any, kind: str, present: np.ndarray) -> None:
 
 def labels_do_not_compare(error: TypeError) -> NoReturn:
     raise TypeError(
-        f"Labels must be of one kind that can be sorted: {error}. Convert y_true and y_pred to strings or integers."
+        f"Labels in y_true and y_pred must be of one kind that can be sorted: {error}."
+        " Convert both to strings or to integers."
     ) from error
 
 

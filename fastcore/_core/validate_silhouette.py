@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -56,12 +56,13 @@ def number_of_labels(count: int, samples: int) -> None:
         )
 
 
-def one_kind(labels: np.ndarray, error: TypeError) -> TypeError:
-    """The error of labels that do not compare with each other, to be raised."""
+def labels_do_not_compare(labels: np.ndarray, error: TypeError) -> NoReturn:
+    """Refuse labels that do not compare with each other."""
     kinds = sorted({type(label).__name__ for label in labels.tolist()})
-    return TypeError(
-        f"Encoders require their input argument must be uniformly strings or numbers. Got {kinds} in labels: {error}"
-    )
+    raise TypeError(
+        "Encoders require their input argument must be uniformly strings or numbers."
+        f" Got {kinds} in labels: {error}. Convert labels to strings or integers."
+    ) from error
 
 
 def zero_diagonal(X: Any) -> None:

@@ -116,7 +116,36 @@ def recall_score(
     sample_weight: Any = None,
     zero_division: Any = WARN,
 ) -> Any:
-    """Of the samples that have a label, the share that was given it. Arguments and results as of `precision_score`."""
+    """Of the samples that have a label, the share that was given it.
+
+    Axes: N samples, L labels of indicator matrices, K labels that are reported.
+
+    Parameters
+    ----------
+    y_true, y_pred : (N,) labels or (N, L > 1) indicators, of any container and of the kinds `precision_score` takes
+    labels : (K,) labels to report, in this order; by default those that occur, sorted. Of indicators numbers of
+        columns. Ignored where ``average`` is 'binary'.
+    pos_label : the label scored where ``average`` is 'binary'
+    average : 'binary', one label of two; 'micro', counts summed over labels; 'macro', the mean over labels;
+        'weighted', their mean by support; 'samples', the mean over samples of indicators; None, each label's score
+    sample_weight : (N,) numbers, optional
+    zero_division : 0, 1 or NaN, what stands for 0 / 0, and NaN is left out of means; 'warn' is 0 with an
+        `UndefinedMetricWarning`
+
+    Returns
+    -------
+    float, or (K,) float64 where ``average`` is None
+
+    Raises
+    ------
+    ValueError : lengths differ, no samples, continuous targets, a mix of kinds of targets or labels, a ``pos_label``
+        that does not occur, an average that does not apply, weights that are not finite or all zero
+    TypeError : labels that cannot be compared, bytes, sparse targets that are no indicators
+
+    Notes
+    -----
+    The same as scikit-learn's, to 1e-12.
+    """
     # The short way, 1.5 us for 10 samples: labels 0 and 1, or two strings, in arrays, which one call proves and counts.
     if average == "binary" and zero_division is WARN:
         ones = count_positives(y_true, y_pred, pos_label, sample_weight)
@@ -138,7 +167,33 @@ def f1_score(
 ) -> Any:
     """The harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn).
 
-    Arguments and results as of `precision_score`. It is 0 / 0 where a label neither occurs nor is given.
+    Axes: N samples, L labels of indicator matrices, K labels that are reported.
+
+    Parameters
+    ----------
+    y_true, y_pred : (N,) labels or (N, L > 1) indicators, of any container and of the kinds `precision_score` takes
+    labels : (K,) labels to report, in this order; by default those that occur, sorted. Of indicators numbers of
+        columns. Ignored where ``average`` is 'binary'.
+    pos_label : the label scored where ``average`` is 'binary'
+    average : 'binary', one label of two; 'micro', counts summed over labels; 'macro', the mean over labels;
+        'weighted', their mean by support; 'samples', the mean over samples of indicators; None, each label's score
+    sample_weight : (N,) numbers, optional
+    zero_division : 0, 1 or NaN, what stands for 0 / 0, and NaN is left out of means; 'warn' is 0 with an
+        `UndefinedMetricWarning`
+
+    Returns
+    -------
+    float, or (K,) float64 where ``average`` is None
+
+    Raises
+    ------
+    ValueError : lengths differ, no samples, continuous targets, a mix of kinds of targets or labels, a ``pos_label``
+        that does not occur, an average that does not apply, weights that are not finite or all zero
+    TypeError : labels that cannot be compared, bytes, sparse targets that are no indicators
+
+    Notes
+    -----
+    It is 0 / 0 where a label neither occurs nor is given. The same as scikit-learn's, to 1e-12.
     """
     # The short way, 1.5 us for 10 samples: labels 0 and 1, or two strings, in arrays, which one call proves and counts.
     if average == "binary" and zero_division is WARN:
@@ -162,8 +217,35 @@ def fbeta_score(
 ) -> Any:
     """The weighted harmonic mean of precision and recall, (1 + β²) tp / ((1 + β²) tp + β² fn + fp).
 
-    ``beta``, 0 to infinity, is what recall counts beside precision: 0 is the precision, infinity the recall. Other
-    arguments and results as of `precision_score`.
+    Axes: N samples, L labels of indicator matrices, K labels that are reported.
+
+    Parameters
+    ----------
+    y_true, y_pred : (N,) labels or (N, L > 1) indicators, of any container and of the kinds `precision_score` takes
+    beta : float, 0 to infinity; what recall counts beside precision: 0 is the precision, infinity the recall
+    labels : (K,) labels to report, in this order; by default those that occur, sorted. Of indicators numbers of
+        columns. Ignored where ``average`` is 'binary'.
+    pos_label : the label scored where ``average`` is 'binary'
+    average : 'binary', one label of two; 'micro', counts summed over labels; 'macro', the mean over labels;
+        'weighted', their mean by support; 'samples', the mean over samples of indicators; None, each label's score
+    sample_weight : (N,) numbers, optional
+    zero_division : 0, 1 or NaN, what stands for 0 / 0, and NaN is left out of means; 'warn' is 0 with an
+        `UndefinedMetricWarning`
+
+    Returns
+    -------
+    float, or (K,) float64 where ``average`` is None
+
+    Raises
+    ------
+    ValueError : lengths differ, no samples, continuous targets, a mix of kinds of targets or labels, a ``pos_label``
+        that does not occur, an average that does not apply, weights that are not finite or all zero, ``beta``
+        below 0 or NaN
+    TypeError : labels that cannot be compared, bytes, sparse targets that are no indicators
+
+    Notes
+    -----
+    It is 0 / 0 where a label neither occurs nor is given. The same as scikit-learn's, to 1e-12.
     """
     if average == "binary" and zero_division is WARN:
         usual = (type(beta) is float or type(beta) is int) and 1e-100 < beta < 1e100

@@ -45,7 +45,10 @@ def join(classes_a: np.ndarray, classes_b: np.ndarray) -> tuple[np.ndarray, np.n
         return labels, np.searchsorted(labels, classes_a), np.searchsorted(labels, classes_b)
     # Python's numbers compare exactly across kinds, where NumPy rounds int64 beside uint64 to float64.
     a, b = classes_a.tolist(), classes_b.tolist()
-    union = sorted(set(chain(a, b)))
+    try:
+        union = sorted(set(chain(a, b)))
+    except TypeError as error:
+        validate.labels_do_not_compare(error)
     place = {label: i for i, label in enumerate(union)}
     dtype = None if "O" in classes_a.dtype.kind + classes_b.dtype.kind else np.result_type(classes_a, classes_b)
     return np.asarray(union, dtype), np.array([place[x] for x in a]), np.array([place[x] for x in b])

@@ -183,7 +183,7 @@ def _clusters(labels: np.ndarray) -> tuple[int, np.ndarray]:
         try:
             classes, codes[~is_none] = encode(labels[~is_none])
         except TypeError as error:
-            raise validate.one_kind(labels, error) from error
+            validate.labels_do_not_compare(labels, error)
         num_clusters = len(classes)
     codes[is_none] = num_clusters
     return num_clusters + bool(is_none.any()), codes

@@ -321,3 +321,11 @@ def test_binary_strings(assert_same_outcome, rng, kind, size, third):
         for arguments in [(y_true, y_pred), (y_true.tolist(), y_pred), (np.repeat(y_true, 2)[::2], y_pred)]:
             for pos_label in ("yes", "maybe"):
                 assert_same_outcome(*pair(score), *arguments, words=True, pos_label=pos_label)
+
+
+@pytest.mark.parametrize("name", ["accuracy_score", "f1_score", "confusion_matrix", "multilabel_confusion_matrix"])
+def test_dates_beside_integers_are_refused_in_words(name):
+    dates = np.array(["2020", "2021", "2020"], "M8[D]")
+    for y_true, y_pred in ((dates, [0, 1, 1]), ([0, 1, 1], dates)):
+        with pytest.raises(TypeError, match=r"Labels in y_true and y_pred must be of one kind.*Convert both to"):
+            getattr(metrics, name)(y_true, y_pred)

@@ -14,26 +14,7 @@ import fastcore
 from fastcore import metrics
 from fastcore.metrics.kernels.regression import CHUNK
 from fastcore.reference import metrics_regression as reference
-
-ERRORS = [
-    "mean_squared_error",
-    "root_mean_squared_error",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "median_absolute_error",
-]
-FRACTIONS = ["r2_score", "explained_variance_score"]
-SHARED = [*ERRORS, *FRACTIONS]
-ALL = [*SHARED, "max_error", "mean_percentage_error"]
-
-
-def both(name):
-    return getattr(metrics, name), getattr(sklearn.metrics, name)
-
-
-def targets(rng, shape, spread=1.0):
-    y = rng.normal(size=shape) * spread + 3.0
-    return y, y + rng.normal(size=shape) * 0.3
+from tests.metrics.regression_cases import ALL, FRACTIONS, SHARED, both, targets
 
 
 @pytest.mark.parametrize("name", [*SHARED, "max_error"])
@@ -326,91 +307,3 @@ def test_overflowing_sums_are_infinite_and_no_error():
     assert metrics.mean_squared_error(y, p) == np.inf
     assert metrics.mean_absolute_error(y, p) == 1e200
     assert metrics.median_absolute_error(np.full(9, 1e308), np.zeros(9)) == 1e308
-
-
-# --- the percentage error of our own ----------------------------------------------------------------------------------
-
-
-def test_mean_percentage_error_sign_and_unit(rng):
-    y, p = np.array([100.0, 50.0]), np.array([90.0, 50.0])
-    assert metrics.mean_percentage_error(y, p) == pytest.approx(0.05)
-    assert metrics.mean_percentage_error(y, p, unit="percent") == pytest.approx(5.0)
-    assert metrics.mean_percentage_error(y, p, sign="pred_minus_true") == pytest.approx(-0.05)
-    y, p = targets(rng, (50, 3))
-    expected = [reference.mean_percentage_error(y[:, i], p[:, i]) for i in range(3)]
-    np.testing.assert_allclose(metrics.mean_percentage_error(y, p, multioutput="raw_values"), expected, rtol=1e-13)
-
-
-@pytest.mark.parametrize("zero", [0.0, -0.0])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_mean_percentage_error_of_zero_targets(zero, weighted, rng):
-    y, p = targets(rng, 3000)
-    y[5] = zero
-    y[6], y[7] = 2.0**-60, -(2.0**-60)
-    w = rng.random(3000) if weighted else None
-    with pytest.raises(ValueError, match="Got 1 zeros"):
-        metrics.mean_percentage_error(y, p, sample_weight=w)
-    for choice in ("skip", "epsilon", "nan"):
-        expected = reference.mean_percentage_error(y, p, w, zero_target=choice)
-        result = metrics.mean_percentage_error(y, p, sample_weight=w, zero_target=choice)
-        np.testing.assert_allclose(result, expected, rtol=1e-11)
-    with pytest.warns(UndefinedMetricWarning, match="not defined where all targets are 0"):
-        assert np.isnan(metrics.mean_percentage_error([0, 0], [1, 2], zero_target="skip"))
-    with pytest.raises(ValueError, match="The 'zero_target' parameter"):
-        metrics.mean_percentage_error(y, p, zero_target="raise")
-
-
-def test_absolute_percentage_error_of_zero_targets_as_scikit_learn(rng):
-    y, p = targets(rng, 3000)
-    y[::7] = 0.0
-    expected = sklearn.metrics.mean_absolute_percentage_error(y, p)
-    assert metrics.mean_absolute_percentage_error(y, p) == pytest.approx(expected, rel=1e-13)
-
-
-# --- report -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "f2"])
-@pytest.mark.parametrize("size", [2, 10, 300, 25_000, 150_000])
-def test_report_holds_what_the_functions_give(dtype, size, rng):
-    y, p = (np.abs(x * 10 + 20).astype(dtype) for x in targets(rng, size))
-    for a, b in ((y, p), (y[::-1], p[::-1]), (y.tolist(), p.tolist())):
-        report = metrics.regression_report(a, b)
-        for name in ALL:
-            assert getattr(report, name) == getattr(metrics, name)(a, b), name
-    without = metrics.regression_report(y, p, median=False)
-    assert np.isnan(without.median_absolute_error)
-    assert without[:-1] == metrics.regression_report(y, p)[:-1]
-    np.testing.assert_allclose(metrics.regression_report(y, p), reference.regression_report(y, p), rtol=1e-3)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("average", ["raw_values", "uniform_average", [0.2, 0.8]])
-def test_report_of_outputs_and_weights(weighted, average, rng):
-    y, p = targets(rng, (400, 2))
-    w = rng.random(400) if weighted else None
-    report = metrics.regression_report(y, p, sample_weight=w, multioutput=average)
-    for name in ALL:
-        if name != "max_error":
-            expected = getattr(metrics, name)(y, p, sample_weight=w, multioutput=average)
-            np.testing.assert_array_equal(getattr(report, name), expected)
-    largest = np.abs(y - p).max(axis=0)
-    expected = (
-        largest
-        if average == "raw_values"
-        else np.average(largest, weights=None if average == "uniform_average" else average)
-    )
-    np.testing.assert_allclose(report.max_error, expected)
-    by_variance = metrics.regression_report(y, p, multioutput="variance_weighted")
-    assert by_variance.r2_score == metrics.r2_score(y, p, multioutput="variance_weighted")
-    assert by_variance.mean_squared_error == metrics.mean_squared_error(y, p)
-
-
-def test_report_of_zero_targets():
-    y, p = np.array([0.0, 2.0]), np.array([1.0, 1.0])
-    assert np.isnan(metrics.regression_report(y, p).mean_percentage_error)
-    assert metrics.regression_report(y, p, zero_target="skip").mean_percentage_error == 0.5
-    with pytest.raises(ValueError, match="Got 1 zeros"):
-        metrics.regression_report(y, p, zero_target="error")
-    with pytest.raises(ValueError, match="contains NaN"):
-        metrics.regression_report(np.array([np.nan, 1.0]), p)
