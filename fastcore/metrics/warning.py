@@ -24,4 +24,4 @@ def undefined_metric_warning() -> type[Warning]:
 
 def warn_undefined(message: str, stacklevel: int = 3) -> None:
     """Warn the caller of the public function: ``stacklevel`` counts as in `warnings.warn`."""
-    warn(message, undefined_metric_warning(), stacklevel + 1)
+    warn(message, undefined_metric_warning(), stacklevel)
