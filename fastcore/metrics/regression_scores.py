@@ -34,10 +34,11 @@ class Records:
         return self._records[:, field]
 
     def around_mean(self, field: int, square: int) -> np.ndarray:
-        """(D,) weighted sum of the squares around the mean."""
+        """(D,) weighted sum of the squares around the mean; infinite where squares are too large for float64."""
         with np.errstate(all="ignore"):
-            total = self._records[:, field]
-            return np.asarray(self._records[:, square] - total * total / self.weight)
+            total, squares = self._records[:, field], self._records[:, square]
+            # The records are around the mean, or near: where squares overflow, the product would make NaN of infinity.
+            return np.where(np.isinf(squares), squares, squares - total * total / self.weight)
 
 
 def records_of(block: Block, checked: Targets) -> Records:

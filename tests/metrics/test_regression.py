@@ -307,3 +307,31 @@ def test_overflowing_sums_are_infinite_and_no_error():
     assert metrics.mean_squared_error(y, p) == np.inf
     assert metrics.mean_absolute_error(y, p) == 1e200
     assert metrics.median_absolute_error(np.full(9, 1e308), np.zeros(9)) == 1e308
+
+
+@pytest.mark.parametrize("rows", [3, 1000, 5000])
+@pytest.mark.parametrize("changed", ["target", "prediction", "both"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fractions_of_overflowing_squares_are_scikit_learns(rows, changed, weighted, rng):
+    for at, size in ((0, 1e200), (1, 1e200), (rows - 1, -1e160)):
+        y = rng.normal(size=rows)
+        p = y + rng.normal(size=rows) * 0.1
+        for x, name in ((y, "target"), (p, "prediction")):
+            if changed in (name, "both"):
+                x[at] = size if name == "target" else size * 0.75
+        w = rng.random(rows) + 0.5 if weighted else None
+        for name in FRACTIONS:
+            ours, theirs = both(name)
+            for outputs in (y, np.stack([y, y], axis=1)):
+                predictions = p if outputs is y else np.stack([p, p], axis=1)
+                with np.errstate(all="ignore"):
+                    expected = theirs(outputs, predictions, sample_weight=w)
+                np.testing.assert_equal(ours(outputs, predictions, sample_weight=w), expected)
+
+
+def test_explained_variance_of_first_error_beyond_the_others():
+    y, p = np.zeros(1000), np.zeros(1000)
+    y[::2], p[0] = 1.0, 1e153  # 999 squares of the distance from it overflow, the variance does not
+    expected = sklearn.metrics.explained_variance_score(y, p)
+    assert np.isfinite(expected)
+    np.testing.assert_allclose(metrics.explained_variance_score(y, p), expected, rtol=1e-12)

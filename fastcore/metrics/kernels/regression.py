@@ -377,7 +377,8 @@ def measure_with_centres(block, target, prediction, weight=None):
             shift[:, column] = total[:, field] / weights
             squares = total[:, square]
             around_mean = squares - total[:, field] * total[:, field] / weights
-            is_far |= bool(np.any(np.abs(around_mean) < SMALLEST_SHARE * np.abs(squares)))
+            # Not `<`: of squares that overflow around the first row the difference is NaN.
+            is_far |= bool(np.any(~(np.abs(around_mean) >= SMALLEST_SHARE * np.abs(squares))))
     if is_far and np.isfinite(shift).all():
         centres += shift
         return measure_around(block, target, prediction, weight, centres), centres
