@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-import torch
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
@@ -254,7 +253,6 @@ def test_containers_agree_to_the_last_bit(rng, score, weighted):
         for arguments in [
             (y_true.tolist(), y_pred.tolist()),
             (pd.Series(y_true), y_pred),
-            (torch.tensor(y_true), torch.tensor(y_pred)),
             (y_true.astype(float), y_pred.astype(float)),
             (y_true.astype(bool), y_pred.astype(bool)),
             (y_true.astype(bool), y_pred),

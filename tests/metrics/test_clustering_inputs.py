@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pandas
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -56,7 +55,6 @@ KINDS = {
     "series": lambda y: pandas.Series(y, index=y[::-1]),
     "nullable series": lambda y: pandas.Series(y, dtype="Int64"),
     "categorical": lambda y: pandas.Categorical([chr(97 + i) for i in y]),
-    "tensor": lambda y: torch.tensor(y),
     "dates": lambda y: y.astype("M8[s]"),
 }
 

@@ -30,7 +30,6 @@ def test_metric_of_vectors_equals_scikit_learn(name, size, rng):
 @pytest.mark.parametrize("name", [*SHARED, "max_error"])
 @pytest.mark.parametrize("size", [1, 5, 500])
 def test_metric_of_containers_is_the_same_to_the_bit(name, size, rng):
-    torch = pytest.importorskip("torch")
     pandas = pytest.importorskip("pandas")
     ours, _ = both(name)
     y, p = targets(rng, size)
@@ -43,7 +42,6 @@ def test_metric_of_containers_is_the_same_to_the_bit(name, size, rng):
             pandas.Series,
             lambda x: x[:, None],
             lambda x: pandas.DataFrame({"a": x}),
-            torch.from_numpy,
             lambda x: np.asarray(x, object),
             lambda x: x.astype(">f8"),
             lambda x: np.repeat(x, 2)[::2],
