@@ -39,7 +39,7 @@ AT_LEAST = {
     "test_supervised": 53,
     "test_unsupervised": 46,
     "test_confusion_matrix_display": 33,
-    "test_precision_recall_display": 75,
+    "test_precision_recall_display": 70,
     "test_roc_curve_display": 145,
     "test_public_functions": 30,
 }
