@@ -27,7 +27,8 @@ def test_ours_and_numpy_agree_with_the_definition(task, rows):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.group)
 def test_peers_agree_with_the_definition(task):
-    case = metrics_task.case(task, 60)
+    # Of 60 rows in 1000 clusters nearly all stand alone: what is left over chance is rounding.
+    case = metrics_task.case(task, 1000 if task.sizes.get("K") == 1000 else 60)
     _, entries = session.prepare(case, case.make(), list(case.peers))
     assert not [entry for entry in entries.values() if "failed" in entry], entries
 
