@@ -1,6 +1,9 @@
 """Settings every test runs under: an own kernel cache, seeded random numbers, deterministic hypothesis."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 # Before anything imports fastcore, and inherited by the subprocesses of tests: the user's cache is neither read nor
@@ -20,3 +23,40 @@ hypothesis.settings.load_profile("fastcore")
 def rng() -> np.random.Generator:
     """Random numbers, the same in each run of a test."""
     return np.random.default_rng(20_170_612)
+
+
+TESTS = Path(__file__).parent
+# Other vector widths and register counts than the host's, so other tails; and bodies as plain Python.
+CPU_SETTINGS = {
+    "host": {},
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+f16c,+sse4.2,+bmi,+bmi2"},
+    "plain x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
+    "no compiler": {"NUMBA_DISABLE_JIT": "1"},
+}
+
+
+@pytest.fixture(params=CPU_SETTINGS)
+def run_guarded(request):
+    """run(script): what a script with guard pages prints, in a process of its own, compiled for each CPU in turn.
+
+    Name the settings by ``@pytest.mark.parametrize("run_guarded", [...], indirect=True)`` where not all are wanted.
+    """
+    setting = CPU_SETTINGS[request.param]
+    if sys.platform == "win32":
+        pytest.skip("mprotect is POSIX")
+    if "NUMBA_CPU_NAME" in setting and platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("needs an x86-64 machine")
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS / "attention")])  # guard_pages.py is there
+
+    def run(script: Path) -> str:
+        done = subprocess.run(
+            [sys.executable, script],
+            env=os.environ | {"PYTHONPATH": path} | setting,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run

@@ -1,9 +1,5 @@
 """Rotary position embedding: arrays in any memory, empty, in place, at guard pages; and what is refused."""
 
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,30 +114,8 @@ def test_rotary_every_row_is_in_one_item(rng, rows):
     np.testing.assert_allclose(rotary_embedding(x, range(rows)), want, rtol=0, atol=1e-11)
 
 
-SETTINGS = {
-    "host": {},
-    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+f16c,+sse4.2,+bmi,+bmi2"},
-    "plain x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
-    "no compiler": {"NUMBA_DISABLE_JIT": "1"},
-}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_rotary_is_right_and_touches_nothing_out_of_bounds(setting):
-    if "NUMBA_CPU_NAME" in SETTINGS[setting] and platform.machine().lower() not in ("x86_64", "amd64"):
-        pytest.skip("needs an x86-64 machine")
-    tests = Path(__file__).parents[1]
-    path = os.pathsep.join([str(tests.parent), str(tests / "attention")])
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("guarded_rotary.py")],
-        env=os.environ | {"PYTHONPATH": path} | SETTINGS[setting],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "48"
+def test_rotary_is_right_and_touches_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rotary.py")) == "48"
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

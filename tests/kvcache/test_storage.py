@@ -1,9 +1,5 @@
 """Stored bytes: the kernels write what the twin writes, bit for bit, into the right rows and no others."""
 
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import hypothesis
@@ -17,7 +13,6 @@ from fastcore.kvcache.formats import bytes_per_token
 from fastcore.kvcache.storage import COUNT, FIRST, FORMATS, START, TABLE, Storage, new_records
 
 SIZES = [(1, 7), (7, 1), (16, 16), (17, 80), (80, 17), (64, 64), (100, 33), (128, 128)]
-HERE = Path(__file__).parent
 
 
 def new_tokens(rng, heads, count, size, value_size, scale=1.0):
@@ -279,26 +274,5 @@ def test_storage_arrays_begin_at_a_cache_line_and_are_counted(dtype):
     assert storage.keys is storage.arrays["keys"]
 
 
-SETTINGS = {
-    "host": {},
-    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+f16c,+sse4.2,+bmi,+bmi2"},
-    "plain x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
-    "no compiler": {"NUMBA_DISABLE_JIT": "1"},
-}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_storage_is_right_and_touches_nothing_out_of_bounds(setting):
-    if "NUMBA_CPU_NAME" in SETTINGS[setting] and platform.machine().lower() not in ("x86_64", "amd64"):
-        pytest.skip("needs an x86-64 machine")
-    path = os.pathsep.join([str(HERE.parents[1]), str(HERE.parent / "attention")])
-    done = subprocess.run(
-        [sys.executable, HERE / "guarded_storage.py"],
-        env=os.environ | {"PYTHONPATH": path} | SETTINGS[setting],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "80"
+def test_storage_is_right_and_touches_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_storage.py")) == "80"

@@ -94,8 +94,8 @@ def test_roc_area_strided_input_equals_contiguous(rng, size):
 @pytest.mark.parametrize(
     "change, status",
     [
-        (("labels", 2), kernel.NOT_BINARY),
-        (("labels", -1), kernel.NOT_BINARY),
+        (("labels", 2), kernel.OTHER_CODE),
+        (("labels", -1), kernel.OTHER_CODE),
         (("scores", np.nan), kernel.NOT_FINITE),
         (("scores", np.inf), kernel.NOT_FINITE),
         (("scores", -np.inf), kernel.NOT_FINITE),

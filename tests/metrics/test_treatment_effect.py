@@ -1,10 +1,6 @@
 """average_treatment_effect and uplift against their twins, SciPy's t-tests and exact fractions."""
 
 import math
-import os
-import platform
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -254,26 +250,5 @@ def test_uplift_wrong_arrays_raise(arguments):
         uplift(*arguments)
 
 
-SETTINGS = {
-    "host": {},
-    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+f16c,+sse4.2,+bmi,+bmi2"},
-    "plain x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
-    "no compiler": {"NUMBA_DISABLE_JIT": "1"},
-}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_effect_is_right_and_touches_nothing_out_of_bounds(setting):
-    if "NUMBA_CPU_NAME" in SETTINGS[setting] and platform.machine().lower() not in ("x86_64", "amd64"):
-        pytest.skip("needs an x86-64 machine")
-    tests = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("guarded_treatments.py")],
-        env=os.environ | {"PYTHONPATH": f"{tests.parent}{os.pathsep}{tests / 'attention'}"} | SETTINGS[setting],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("cases")
+def test_effect_is_right_and_touches_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_treatments.py")).endswith("cases")

@@ -81,12 +81,12 @@ class Strata:
             self.sizes = np.repeat(counts, counts)
 
     def rows(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
-        rows = memory.setdefault("rows", np.empty(self.size, np.int64))
+        rows = _kept(memory, "rows", self.size, np.int64)
         _ROWS.call(_state(seed, resample), self.order, self.first, self.sizes, rows)
         return rows
 
     def counts(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
-        counts = memory.setdefault("counts", np.empty(self.size))
+        counts = _kept(memory, "counts", self.size, np.float64)
         _COUNTS.call(_state(seed, resample), self.order, self.first, self.sizes, counts)
         return counts
 
@@ -105,6 +105,13 @@ class Groups:
 
     def counts(self, seed: int, resample: int, memory: dict[str, np.ndarray]) -> np.ndarray:
         return self.drawing.counts(seed, resample, memory)[self.groups]
+
+
+def _kept(memory: dict[str, np.ndarray], name: str, size: int, dtype: type) -> np.ndarray:
+    """The array of that name, made where there is none yet."""
+    if name not in memory:
+        memory[name] = np.empty(size, dtype)
+    return memory[name]
 
 
 def _state(seed: int, resample: int) -> int:

@@ -7,29 +7,27 @@ from numba import prange, types
 
 from fastcore._core.jit import kernel
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.metrics.kernels import score_buckets
 from fastcore.metrics.kernels.pair_area import area_of_bucket, scratch_of, total_of
-from fastcore.metrics.kernels.score_buckets import divide_into_buckets
+from fastcore.metrics.kernels.score_buckets import (
+    LARGEST_SMALL,
+    NEGATIVE_WEIGHT,
+    NOT_FINITE,
+    OTHER_CODE,
+    divide_into_buckets,
+)
 
-# Up to here one thread does everything in its cache.
-LARGEST_SMALL = 16_384
 # Serial nanoseconds a score of the last pass, for the choice between serial and parallel.
 AREA_NS = 6.0
 _INT64 = np.dtype(np.int64)  # native: the type number is that of either byte order
 
-FINE, NOT_BINARY, NOT_FINITE, NEGATIVE_WEIGHT = 0, 1, 2, 3
-_STATUS = {
-    score_buckets.NOT_FINITE: NOT_FINITE,
-    score_buckets.NEGATIVE_WEIGHT: NEGATIVE_WEIGHT,
-    score_buckets.OTHER_CODE: NOT_BINARY,
-}
+FINE = 0  # the status of an area; the others are the faults of `divide_into_buckets`
 
 
 class Area(NamedTuple):
     """Weight of the ordered pairs (a tie counts half), of the negatives and of the positives; all of them counts
     where nothing is weighted.
 
-    status: FINE, or NOT_BINARY (a label beside 0 and 1), NOT_FINITE (a score or a weight), NEGATIVE_WEIGHT (a negative
+    status: FINE, or OTHER_CODE (a label beside 0 and 1), NOT_FINITE (a score or a weight), NEGATIVE_WEIGHT (a negative
     one); the numbers mean nothing then.
     """
 
@@ -56,7 +54,7 @@ def status_of(labels, scores, weights):
             finite &= abs(weight) < np.inf
             negative |= weight < 0.0
     if others:
-        return NOT_BINARY, 0
+        return OTHER_CODE, 0
     if not finite:
         return NOT_FINITE, 0
     return NEGATIVE_WEIGHT if negative else FINE, labels.size - ones
@@ -146,7 +144,7 @@ def roc_area(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None 
         codes = codes.astype(np.int64)
     faults, buckets = divide_into_buckets(scores, codes, 2, weights)
     if faults:
-        return Area(_STATUS[faults & -faults], 0.0, 0.0, 0.0)
+        return Area(faults & -faults, 0.0, 0.0, 0.0)  # one of them, if there are several
     starts = buckets.starts
     results = np.empty((starts.size // 2, 3))
     largest = int((starts[2::2] - starts[:-1:2]).max())

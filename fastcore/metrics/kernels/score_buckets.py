@@ -14,6 +14,8 @@ from fastcore._core.jit import kernel
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
 from fastcore.metrics.kernels.score_cells import cells_per_distance, distance
 
+# Up to so many scores buckets are not worth it: one thread does everything in its cache.
+LARGEST_SMALL = 16_384
 # A bucket should fit into a cache of 512 KB together with the scratch memory of the pass that follows.
 SCORES_PER_BUCKET = 4096
 MOST_BUCKETS = 2048

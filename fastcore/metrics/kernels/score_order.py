@@ -7,11 +7,9 @@ from numba import prange, types
 
 from fastcore._core.jit import kernel
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.metrics.kernels.score_buckets import Buckets, divide_into_buckets
+from fastcore.metrics.kernels.score_buckets import LARGEST_SMALL, Buckets, divide_into_buckets
 from fastcore.metrics.kernels.score_sort import scratch_of, sort_bucket
 
-# Up to here one thread does everything in its cache.
-LARGEST_SMALL = 16_384
 # Serial nanoseconds a score, for the choice between serial and parallel.
 SORT_NS, EMIT_NS = 8.0, 2.0
 # Integers up to here are float64 numbers, each its own.

@@ -137,34 +137,31 @@ def moments_of(y, t, count, part):
 
 
 @kernel(fastmath=False)
+def moments_of_flags(at, flags, wide, t_kind, count, part):
+    """`moments_of` treatments of one byte or of eight."""
+    if t_kind == U8:
+        moments_of(at, flags, count, part)
+    else:
+        moments_of(at, wide, count, part)
+
+
+@kernel(fastmath=False)
 def moments_of_bytes(y, y_kind, t, t_kind, first, count, part):
     """`moments_of` rows from ``first`` on, of outcomes and treatments given as bytes and kinds."""
     flags = simd.advance(simd.cast_pointer(t, simd.i8), first)
     wide = simd.advance(simd.cast_pointer(t, simd.i64), first)
     if y_kind == F64:
         at = simd.advance(simd.cast_pointer(y, simd.f64), first)
-        if t_kind == U8:
-            moments_of(at, flags, count, part)
-        else:
-            moments_of(at, wide, count, part)
+        moments_of_flags(at, flags, wide, t_kind, count, part)
     elif y_kind == F32:
         at = simd.advance(simd.cast_pointer(y, simd.f32), first)
-        if t_kind == U8:
-            moments_of(at, flags, count, part)
-        else:
-            moments_of(at, wide, count, part)
+        moments_of_flags(at, flags, wide, t_kind, count, part)
     elif y_kind == I64:
         at = simd.advance(simd.cast_pointer(y, simd.i64), first)
-        if t_kind == U8:
-            moments_of(at, flags, count, part)
-        else:
-            moments_of(at, wide, count, part)
+        moments_of_flags(at, flags, wide, t_kind, count, part)
     else:
         at = simd.advance(y, first)
-        if t_kind == U8:
-            moments_of(at, flags, count, part)
-        else:
-            moments_of(at, wide, count, part)
+        moments_of_flags(at, flags, wide, t_kind, count, part)
 
 
 def moments_items(y, y_kind, t, t_kind, rows, parts, counter):

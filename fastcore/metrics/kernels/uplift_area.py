@@ -7,8 +7,8 @@ from numba import prange, types
 
 from fastcore._core.jit import kernel
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.metrics.kernels.score_buckets import CHUNKS, NOT_FINITE
-from fastcore.metrics.kernels.score_order import LARGEST_SMALL, add_codes, as_floats, exclusive_sums, ordered_buckets
+from fastcore.metrics.kernels.score_buckets import CHUNKS, LARGEST_SMALL, NOT_FINITE
+from fastcore.metrics.kernels.score_order import add_codes, as_floats, exclusive_sums, ordered_buckets
 from fastcore.metrics.kernels.score_sort import scratch_of, sort_bucket
 
 # The curves, as a number.
