@@ -26,6 +26,7 @@ _MODULE_OF = {
     "metrics": "fastcore.metrics",
     "nn": "fastcore.nn",
     "num_threads": "fastcore._core.threads",
+    "polynomial": "fastcore.polynomial",
     "reference": "fastcore.reference",
     "rotary_embedding": "fastcore.kvcache",
     "scaled_dot_product_attention": "fastcore.attention",
@@ -45,6 +46,7 @@ __all__ = [
     "metrics",
     "nn",
     "num_threads",
+    "polynomial",
     "reference",
     "rotary_embedding",
     "scaled_dot_product_attention",
@@ -52,7 +54,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fastcore import attention, kvcache, metrics, nn, reference
+    from fastcore import attention, kvcache, metrics, nn, polynomial, reference
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding
