@@ -58,4 +58,4 @@ class Solution(NamedTuple):
     iterations: Any
     status: Any
     converged: Any
-    count: np.ndarray | int | None = None
+    count: np.ndarray | int | None = None  # type: ignore[assignment]  # hides tuple.count, as the field's name must
