@@ -25,30 +25,36 @@ class CertifiedRoot(NamedTuple):
     multiplicity: int
 
 
-def as_integers(c) -> fmpz_poly:
-    """The float64 polynomial times a power of two: the same roots, exactly."""
-    mantissas, exponents = np.frexp(np.asarray(c, np.float64))
+def as_integers(c, y: float = 0.0) -> fmpz_poly:
+    """The float64 polynomial less y, times a power of two: the same roots, exactly."""
+    mantissas, exponents = np.frexp(np.array([*c, y], np.float64))
     lowest = min((int(e) for m, e in zip(mantissas, exponents) if m), default=0)
-    return fmpz_poly([fmpz(int(m * 2.0**53)) << int(e) - lowest if m else 0 for m, e in zip(mantissas, exponents)])
+    scaled = [fmpz(int(m * 2.0**53)) << int(e) - lowest if m else fmpz(0) for m, e in zip(mantissas, exponents)]
+    return fmpz_poly([scaled[0] - scaled[-1], *scaled[1:-1]])
 
 
 @cache
-def _roots_of(coefficients: bytes) -> tuple[CertifiedRoot, ...]:
+def _roots_of(coefficients: bytes, y: float, derivative: int) -> tuple[CertifiedRoot, ...]:
     with ctx.workprec(ROOT_BITS):
-        polynomial = as_integers(np.frombuffer(coefficients))
+        polynomial = as_integers(np.frombuffer(coefficients), y)
+        for _ in range(derivative):
+            polynomial = polynomial.derivative()
         # FLINT searches for roots of zero, of which there are all.
         found = polynomial.complex_roots() if polynomial.degree() > 0 else []
         return tuple(CertifiedRoot(acb(ball), int(multiplicity)) for ball, multiplicity in found)
 
 
-def certified_roots(c) -> tuple[CertifiedRoot, ...]:
-    """The distinct complex roots; the multiplicities sum to the degree without its leading zeros."""
-    return _roots_of(np.ascontiguousarray(c, np.float64).tobytes())
+def certified_roots(c, y: float = 0.0, *, derivative: int = 0) -> tuple[CertifiedRoot, ...]:
+    """The distinct complex roots of P - y, or of a derivative; multiplicities sum to its true degree."""
+    return _roots_of(np.ascontiguousarray(c, np.float64).tobytes(), float(y), derivative)
 
 
-def certified_real_roots(c, low: float = -np.inf, high: float = np.inf) -> tuple[CertifiedRoot, ...]:
+def certified_real_roots(
+    c, low: float = -np.inf, high: float = np.inf, *, y: float = 0.0, derivative: int = 0
+) -> tuple[CertifiedRoot, ...]:
     """The distinct real roots in [low, high], ascending. FLINT gives these, and no others, an imaginary part of 0."""
-    real = [CertifiedRoot(root.ball.real, root.multiplicity) for root in certified_roots(c) if root.ball.imag == 0]
+    every = certified_roots(c, y, derivative=derivative)
+    real = [CertifiedRoot(root.ball.real, root.multiplicity) for root in every if root.ball.imag == 0]
     inside = [root for root in real if not (root.ball < arb(low) or root.ball > arb(high))]
     return tuple(sorted(inside, key=lambda root: root.ball.mid().fmpq()))
 
@@ -63,14 +69,13 @@ def _point(z) -> acb:
     return acb(float(np.real(z)), float(np.imag(z)))
 
 
-def _terms(c, z) -> tuple[acb, arb]:
-    """P(z) and the sum of |c_k| |z|**k, as balls."""
+def value_and_terms(c, z) -> tuple[acb, arb]:
+    """P(z) and the sum of |c_k| |z|**k, as balls of the working precision."""
     point = _point(z)
-    size = point.real if point.imag == 0 else point
-    value, terms, absolute = acb(0), arb(0), abs(size)
-    for coefficient in map(complex, np.asarray(c)[::-1]):
-        value = value * point + acb(coefficient.real, coefficient.imag)
-        terms = terms * absolute + abs(acb(coefficient.real, coefficient.imag))
+    value, terms, absolute = acb(0), arb(0), abs(point.real if point.imag == 0 else point)
+    for coefficient in map(_point, np.asarray(c)[::-1]):
+        value = value * point + coefficient
+        terms = terms * absolute + abs(coefficient)
     return value, terms
 
 
@@ -86,7 +91,7 @@ def componentwise_backward_error(c, z) -> np.ndarray:
             return np.nan
         if np.isinf(point):
             return float(np.asarray(c)[-1] != 0)
-        value, terms = _terms(c, point)
+        value, terms = value_and_terms(c, point)
         return 0.0 if value == 0 else _upper(abs(value) / terms)
 
     with ctx.workprec(WORK_BITS):
@@ -139,11 +144,12 @@ def relative_distance_to(root: CertifiedRoot, z) -> float:
         return np.inf if root.ball == 0 else _upper(difference / abs(root.ball))
 
 
-def nearest_root(c, z) -> tuple[CertifiedRoot, float]:
-    """The certified root nearest to z, and an upper bound of its distance."""
-    distances = [(distance_to(root, z), number) for number, root in enumerate(certified_roots(c))]
-    distance, number = min(distances)
-    return certified_roots(c)[number], distance
+def nearest_root(c, z, y: float = 0.0) -> tuple[CertifiedRoot, float]:
+    """The certified root of P - y nearest to z, and an upper bound of its distance."""
+    roots = certified_roots(c, y)
+    distances = [distance_to(root, z) for root in roots]
+    number = int(np.argmin(distances))
+    return roots[number], distances[number]
 
 
 def from_integer_roots(*roots: int) -> fmpz_poly:
