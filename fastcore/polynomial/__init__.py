@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 _MODULE_OF = {
     name: f"fastcore.polynomial.{module}"
     for module, names in {
+        "real": ("real_roots",),
         "record": ("Solution", "Status"),
     }.items()
     for name in names
@@ -22,9 +23,11 @@ _MODULE_OF = {
 __all__ = [
     "Solution",
     "Status",
+    "real_roots",
 ]
 
 if TYPE_CHECKING:
+    from fastcore.polynomial.real import real_roots
     from fastcore.polynomial.record import Solution, Status
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 

@@ -76,6 +76,7 @@ from fastcore.reference.metrics_uplift import (
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
+from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
 
@@ -127,6 +128,7 @@ __all__ = [
     "quantize",
     "r2_score",
     "rand_score",
+    "real_roots",
     "recall_score",
     "regression_report",
     "rms_norm",
