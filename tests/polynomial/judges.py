@@ -28,6 +28,16 @@ def shown(solution) -> str:
     return "  ".join(parts)
 
 
+def report(complaints: dict[str, list[str]]) -> str:
+    """Complaints by case, one a line; empty where there are none."""
+    return "".join(f"\n{name}:\n    " + "\n    ".join(each) for name, each in complaints.items() if each)
+
+
+def one_of(batch, number: int):
+    """The record of one problem of a batch."""
+    return type(batch)(*(None if part is None else part[number] for part in batch))
+
+
 def consistent(solution) -> list[str]:
     """The parts of a record agree with each other."""
     x, status = np.asarray(solution.x), np.asarray(solution.status)
@@ -224,7 +234,7 @@ def judge_solutions(c, y, solution, low: float = -np.inf, high: float = np.inf, 
     residual, bound = np.atleast_1d(solution.residual), np.atleast_1d(solution.error_bound)
     good = np.atleast_1d(solution.converged)
     exact = absolute_value(c, x[good], y)
-    large = exact > np.maximum(ytol, bound[good]) * (1 + 1e-12)
+    large = exact > np.maximum(ytol, bound[good]) * (1 + 1e-12) + len(c) * 5e-324  # subnormal terms are rounded too
     if large.any():
         complaints.append(f"|P(x) - y| = {exact[large]} at {x[good][large]}, error_bound {bound[good][large]}")
     if (x[good] < low).any() or (x[good] > high).any():
@@ -235,7 +245,7 @@ def judge_solutions(c, y, solution, low: float = -np.inf, high: float = np.inf, 
         shifted = np.array(c, float)
         shifted[0] -= y
         kappa = condition(shifted, root)
-        allowed = (8 + 8 * len(c) * kappa) * UNIT * abs(complex(root.ball))
+        allowed = (8 + 8 * len(c) * kappa) * UNIT * abs(complex(root.ball)) + 1e-323
         if kappa < 1e10 and not distance <= allowed:
             complaints.append(f"x={z} is {distance} away from {complex(root.ball)}, condition {kappa:.2g}")
     return complaints
