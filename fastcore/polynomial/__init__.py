@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 _MODULE_OF = {
     name: f"fastcore.polynomial.{module}"
     for module, names in {
+        "complex_roots": ("roots",),
         "real": ("real_roots",),
         "record": ("Solution", "Status"),
     }.items()
@@ -24,9 +25,11 @@ __all__ = [
     "Solution",
     "Status",
     "real_roots",
+    "roots",
 ]
 
 if TYPE_CHECKING:
+    from fastcore.polynomial.complex_roots import roots
     from fastcore.polynomial.real import real_roots
     from fastcore.polynomial.record import Solution, Status
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one

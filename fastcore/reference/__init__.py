@@ -77,6 +77,7 @@ from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
 from fastcore.reference.polynomial_real import real_roots
+from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
 
@@ -135,6 +136,7 @@ __all__ = [
     "roc_auc_score",
     "roc_curve",
     "root_mean_squared_error",
+    "roots",
     "rotary_embedding",
     "scaled_dot_product_attention",
     "silhouette_samples",
