@@ -14,6 +14,7 @@ _MODULE_OF = {
     name: f"fastcore.polynomial.{module}"
     for module, names in {
         "complex_roots": ("roots",),
+        "fitting": ("Fit", "fit"),
         "real": ("real_roots",),
         "record": ("Solution", "Status"),
     }.items()
@@ -22,14 +23,17 @@ _MODULE_OF = {
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
+    "Fit",
     "Solution",
     "Status",
+    "fit",
     "real_roots",
     "roots",
 ]
 
 if TYPE_CHECKING:
     from fastcore.polynomial.complex_roots import roots
+    from fastcore.polynomial.fitting import Fit, fit
     from fastcore.polynomial.real import real_roots
     from fastcore.polynomial.record import Solution, Status
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one

@@ -76,6 +76,7 @@ from fastcore.reference.metrics_uplift import (
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
+from fastcore.reference.polynomial_fit import fit
 from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.quantization import dequantize, quantize
@@ -101,6 +102,7 @@ __all__ = [
     "explained_variance_score",
     "f1_score",
     "fbeta_score",
+    "fit",
     "fowlkes_mallows_score",
     "gelu",
     "homogeneity_completeness_v_measure",
