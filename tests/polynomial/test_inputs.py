@@ -65,7 +65,7 @@ def _table() -> dict[str, Call]:
     }
 
 
-JUDGED = ["real_roots"]
+JUDGED = ["real_roots", "roots"]
 TABLE = {name: call for name, call in _table().items() if name.split(",")[0] in JUDGED}
 ARGUMENTS = [(name, argument) for name, call in TABLE.items() for argument in call.arguments]
 
@@ -76,7 +76,7 @@ def parts(result) -> list[np.ndarray]:
         return [part for each in result for part in parts(each)]
     if isinstance(result, Chebyshev):
         return [result.coef, result.domain]
-    return [np.asarray(result, float) if result is None else np.asarray(result)]
+    return [] if result is None else [np.asarray(result)]
 
 
 def assert_same(got, want):
@@ -187,7 +187,7 @@ def test_batches_may_be_empty_or_of_size_1(name):
         many = np.resize(c, (*batch, c.shape[-1]))
         more = {key: np.resize(entry.arguments[key], batch) for key in values}
         got = parts(entry.function(c=many, **more, **others))
-        assert all(part.shape[: len(batch)] == batch or part.dtype == object for part in got), [p.shape for p in got]
+        assert all(part.shape[: len(batch)] == batch for part in got), [part.shape for part in got]
         if many.size:
             flat = {key: array.ravel() for key, array in more.items()}
             want = parts(entry.function(c=many.reshape(-1, c.shape[-1]), **flat, **others))
@@ -294,8 +294,6 @@ WRONG_OPTIONS = present(
         ("real_roots", (C, 1.0), {}, ValueError, "domain"),
         ("real_roots", (C, (0, np.nan)), {}, ValueError, "domain"),
         ("real_roots", (C, "ab"), {}, TypeError, "domain"),
-        ("roots", (C,), {"polish": 1}, TypeError, "polish"),
-        ("roots", (C,), {"polish": None}, TypeError, "polish"),
         ("fit", ([1.0], [1.0], -1), {}, ValueError, "degree"),
         ("fit", ([1.0], [1.0], 1.5), {}, TypeError, "degree"),
         ("fit", ([1.0], [1.0], "1"), {}, TypeError, "degree"),
