@@ -9,10 +9,21 @@ import math
 import numpy as np
 from numba import prange, types
 
-from fastcore._core import threads
+from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.polynomial.kernels import status
+from fastcore.polynomial.kernels.bernstein import (
+    HIGHEST,
+    LANES,
+    LOWEST,
+    fill_tables,
+    halve_pieces,
+    load_lanes,
+    mark,
+    start_pieces,
+)
+from fastcore.polynomial.kernels.bernstein_refine import refine
 from fastcore.polynomial.kernels.real_single import SCRATCH_ROWS, real_roots_of_one, scratch_columns
 
 __all__ = ["CHUNK", "real_roots_of_rows"]
@@ -30,6 +41,60 @@ def reserve(cursor, size):
     return threads.atomic_add(cursor, 0, size)
 
 
+@kernel(fastmath=False)
+def roots_by_lanes(c, first, count, degree, table, coefficients, pieces, stack, roots, answers, integers):
+    """(answers, their number) of the polynomials `first` to first + count, in no order; `bad` ones are to be redone.
+
+    integers : (shifts, stack_codes, root_codes, sizes, columns, bad); columns[i] is negative where answer i is none
+    """
+    shifts, stack_codes, root_codes, sizes, columns, bad = integers
+    sizes[:] = 0
+    bad[:] = 0
+    lanes = simd.iota_i64(LANES)
+    for column in range(0, count, LANES):
+        here = lanes < count - column
+        fits = load_lanes(c, first + column, count - column, degree, column, CHUNK, coefficients, shifts)
+        if not simd.all_lanes(fits):
+            mark(here & ~fits, (lanes + column) << 2, bad)
+        start_pieces(
+            coefficients, table, degree, column, CHUNK, here & fits, pieces, stack, stack_codes, roots, root_codes,
+            sizes, bad,
+        )  # fmt: skip
+    halve_pieces(degree, pieces, stack, stack_codes, roots, root_codes, sizes, bad)
+    found = 0
+    for side in range(2):
+        found = refine(
+            coefficients, shifts, CHUNK, degree, roots[side], root_codes[side], sizes[side], side == 1, pieces, answers,
+            columns, found, bad,
+        )  # fmt: skip
+    return found
+
+
+@kernel(fastmath=False)
+def put_in_order(x, residual, radius, evaluations, kinds, count, answer):
+    """Insert an answer (4,) of `roots_by_lanes` among the `count` there are."""
+    j = count
+    while j > 0 and x[j - 1] > answer[0]:
+        x[j], residual[j], radius[j] = x[j - 1], residual[j - 1], radius[j - 1]
+        evaluations[j] = evaluations[j - 1]
+        j -= 1
+    x[j], residual[j], radius[j], evaluations[j] = answer[0], answer[1], answer[2], np.int64(answer[3])
+    kinds[count] = status.CONVERGED
+
+
+@kernel(fastmath=False)
+def collect(answers, columns, found, bad, low_end, high_end, counts):
+    """counts (CHUNK,): answers in the domain of each polynomial that is not bad; those out of it become negative."""
+    counts[:] = 0
+    for i in range(found):
+        column = columns[i]
+        if column >= 0:
+            if bad[column] == 0 and low_end <= answers[0, i] <= high_end:
+                counts[column] += 1
+            else:
+                columns[i] = -1
+
+
 def find_items(c, low_end, high_end, roots, kinds, starts, counts, cursor, counter):
     """Roots of chunk after chunk.
 
@@ -38,21 +103,58 @@ def find_items(c, low_end, high_end, roots, kinds, starts, counts, cursor, count
     """
     size = c.shape[1]
     degree = max(size - 1, 1)
-    columns = scratch_columns(degree)
-    tables, rows = np.empty((2, degree, size)), np.empty((SCRATCH_ROWS, columns))
-    integers = np.empty((2, columns), np.int64)
+    by_lanes = LOWEST <= degree <= HIGHEST
+    width = scratch_columns(degree)
+    tables, rows = np.empty((2, degree, size)), np.empty((SCRATCH_ROWS, width))
+    integers = np.empty((2, width), np.int64)
     own, own_kinds = np.empty((3, CHUNK * size)), np.empty((2, CHUNK * size), np.int64)
+    room = CHUNK * size if by_lanes else 0
+    capacity = room + 2 * LANES
+    table, coefficients = np.empty((2, degree + 1, degree + 2)), np.empty((degree + 3, CHUNK + LANES))
+    pieces, stack = np.empty(4 * size * LANES), np.empty((degree + 3, capacity))
+    lists, answers = np.empty((2, 4, capacity)), np.empty((4, capacity))
+    shifts, stack_codes, root_codes = (
+        np.empty(2 * CHUNK + LANES, np.int64),
+        np.empty(capacity, np.int64),
+        np.empty((2, capacity), np.int64),
+    )
+    sizes, columns, bad = np.empty(3, np.int64), np.empty(capacity, np.int64), np.ones(CHUNK + LANES, np.int64)
+    places = np.zeros(CHUNK, np.int64)
+    good = np.zeros(CHUNK, np.int64)
+    if by_lanes:
+        fill_tables(degree, table)
     chunk = next_item(counter, -1)
     while chunk < starts.size:
         first = chunk * CHUNK
-        last = min(first + CHUNK, c.shape[0])
-        total = 0
-        for i in range(first, last):
-            counts[i] = real_roots_of_one(
-                c[i], low_end, high_end, tables, rows, integers,
-                own[0, total:], own[1, total:], own[2, total:], own_kinds[0, total:], own_kinds[1, total:],
+        count = min(CHUNK, c.shape[0] - first)
+        found = 0
+        if by_lanes:
+            found = roots_by_lanes(
+                c, first, count, degree, table, coefficients, pieces, stack, lists, answers,
+                (shifts, stack_codes, root_codes, sizes, columns, bad),
             )  # fmt: skip
-            total += max(counts[i], 0)
+            collect(answers, columns, found, bad, low_end, high_end, good)
+        total = 0
+        for i in range(count):
+            places[i] = total
+            if bad[i]:
+                counts[first + i] = real_roots_of_one(
+                    c[first + i], low_end, high_end, tables, rows, integers,
+                    own[0, total:], own[1, total:], own[2, total:], own_kinds[0, total:], own_kinds[1, total:],
+                )  # fmt: skip
+            else:
+                counts[first + i] = good[i]
+                good[i] = 0
+            total += max(counts[first + i], 0)
+        for i in range(found):
+            column = columns[i]
+            if column >= 0:
+                place = places[column]
+                put_in_order(
+                    own[0, place:], own[1, place:], own[2, place:], own_kinds[0, place:], own_kinds[1, place:],
+                    good[column], answers[:, i],
+                )  # fmt: skip
+                good[column] += 1
         start = reserve(cursor, total)
         starts[chunk] = start
         for row in range(3):
