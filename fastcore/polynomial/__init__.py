@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 _MODULE_OF = {
     name: f"fastcore.polynomial.{module}"
     for module, names in {
+        "evaluation": ("polyder", "polyval", "polyval_and_derivative"),
         "complex_roots": ("roots",),
         "fitting": ("Fit", "fit"),
         "real": ("real_roots",),
@@ -27,12 +28,16 @@ __all__ = [
     "Solution",
     "Status",
     "fit",
+    "polyder",
+    "polyval",
+    "polyval_and_derivative",
     "real_roots",
     "roots",
 ]
 
 if TYPE_CHECKING:
     from fastcore.polynomial.complex_roots import roots
+    from fastcore.polynomial.evaluation import polyder, polyval, polyval_and_derivative
     from fastcore.polynomial.fitting import Fit, fit
     from fastcore.polynomial.real import real_roots
     from fastcore.polynomial.record import Solution, Status

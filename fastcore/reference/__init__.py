@@ -76,6 +76,7 @@ from fastcore.reference.metrics_uplift import (
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
 from fastcore.reference.philox import dropout_mask, philox4x32
+from fastcore.reference.polynomial_evaluation import polyder, polyval, polyval_and_derivative
 from fastcore.reference.polynomial_fit import fit
 from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
@@ -123,6 +124,9 @@ __all__ = [
     "normalized_mutual_info_score",
     "pair_confusion_matrix",
     "philox4x32",
+    "polyder",
+    "polyval",
+    "polyval_and_derivative",
     "precision_recall_curve",
     "precision_recall_fscore_support",
     "precision_score",
