@@ -18,6 +18,7 @@ _MODULE_OF = {
         "fitting": ("Fit", "fit"),
         "real": ("real_roots",),
         "record": ("Solution", "Status"),
+        "solving": ("solve",),
     }.items()
     for name in names
 }
@@ -33,6 +34,7 @@ __all__ = [
     "polyval_and_derivative",
     "real_roots",
     "roots",
+    "solve",
 ]
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from fastcore.polynomial.fitting import Fit, fit
     from fastcore.polynomial.real import real_roots
     from fastcore.polynomial.record import Solution, Status
+    from fastcore.polynomial.solving import solve
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 
     def __getattr__(name):

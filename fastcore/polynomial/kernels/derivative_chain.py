@@ -88,11 +88,13 @@ def load_scaled(c, degree, y, heads, tails):
     shift
     """
     largest = exponent(y)
-    smallest = 1024
-    for k in range(degree + 1):
+    lowest = degree
+    for k in range(degree, -1, -1):
         if c[k] != 0.0:
             largest = max(largest, exponent(c[k]))
-            smallest = min(smallest, exponent(c[k]))
+            lowest = k
+    # Where a coefficient between them is smaller than both ends, so small that it underflows, no x makes its term count.
+    smallest = min(exponent(c[lowest]), exponent(c[degree]))
     shift = -1 - largest
     fill_scaled(c, degree, y, shift, heads, tails)
     if degree == 0:
@@ -120,13 +122,14 @@ def fill_scaled(c, degree, y, shift, heads, tails):
 
 
 @kernel
-def decided_value(heads, tails, start, degree, derivative, x, a, b):
+def decided_value(heads, tails, start, degree, derivative, x, a, b, slack):
     """Value at a point where it may be about zero, found to as many digits as that takes.
 
     Parameters
     ----------
     derivative : where the derivative starts, whose root x is to be polished; or -1
     x, a, b : a <= x <= b
+    slack : what else than the coefficients' rounding may move the value, absolute
 
     Returns
     -------
@@ -138,16 +141,18 @@ def decided_value(heads, tails, start, degree, derivative, x, a, b):
     if abs(value) > min(HIDDEN * scale, LARGEST):
         return x, value, curvature, False, abs(value)
     value, slope, scale = compensated(heads, tails, start, degree, x)
-    near = not abs(value) > UNIT * scale
+    noise = UNIT * scale + slack
+    near = not abs(value) > noise
     if near and derivative >= 0:
         x, _, _ = exact_steps(heads, tails, derivative, degree - 1, a, b, curvature > 0.0, x, 2.0 * UNIT, 8)
         value, slope, scale = compensated(heads, tails, start, degree, x)
-        near = not abs(value) > UNIT * scale
+        noise = UNIT * scale + slack
+        near = not abs(value) > noise
         # what the polynomial's second-order error is, and how far the value is from the one where the slope is 0
         least = UNIT * UNIT * 8.0 * (degree + 1) * (degree + 1) * scale + 0.5 * slope * slope / abs(curvature)
     else:
         least = UNIT * UNIT * 8.0 * (degree + 1) * (degree + 1) * scale
-    told = abs(value) > min(least, UNIT * scale)
+    told = abs(value) > min(least, noise)
     return x, (value if told else 0.0), curvature, near, abs(value)
 
 
@@ -178,19 +183,19 @@ def level_breaks(heads, tails, start, degree, low, high, open_low, open_high, br
     centre = -heads[start + degree - 1] / (degree * heads[start + degree])
     left, left_value, left_curvature = low, sign_at_infinity(heads[start + degree], degree, -1), 0.0
     if not open_low:
-        _, left_value, _, _, _ = decided_value(heads, tails, start, degree, -1, low, low, low)
+        _, left_value, _, _, _ = decided_value(heads, tails, start, degree, -1, low, low, low, 0.0)
     found = 0
     for i in range(count + 1):
         if i < count:
             after = breaks[i + 1] if i + 1 < count else high
             right, right_value, right_curvature, near, _ = decided_value(
-                heads, tails, start, degree, derivative, breaks[i], left, after
+                heads, tails, start, degree, derivative, breaks[i], left, after, 0.0
             )
         else:
             right, right_value, right_curvature = high, sign_at_infinity(heads[start + degree], degree, 1), 0.0
             near = False
             if not open_high:
-                _, right_value, _, _, _ = decided_value(heads, tails, start, degree, -1, high, high, high)
+                _, right_value, _, _, _ = decided_value(heads, tails, start, degree, -1, high, high, high, 0.0)
         if (left_value < 0.0 and right_value > 0.0) or (left_value > 0.0 and right_value < 0.0):
             x = first_point(left, left_value, left_curvature, right, right_value, right_curvature, centre)
             rises = right_value > 0.0
@@ -241,7 +246,7 @@ def critical_points(heads, tails, degree, low, high, points, spare):
 
 
 @kernel
-def candidates(heads, tails, degree, low, high, points, count, left, right, first, kinds):
+def candidates(heads, tails, degree, low, high, slack, points, count, left, right, first, kinds):
     """Where there are solutions in [low, high]: brackets with a change of sign, and points of value about zero.
 
     Neighbours between which nothing can be told from zero are one. A point that is zero within rounding beside a change
@@ -251,6 +256,7 @@ def candidates(heads, tails, degree, low, high, points, count, left, right, firs
     ----------
     heads, tails : `fill_chain`
     low, high : float64, infinite ends allowed, low <= high
+    slack : absolute error of the constant term
     points, count : `critical_points`
     left, right, first : (degree + 1,) float64, written: the bracket and where to look first; the point where it touches
     kinds : (degree + 1,) int64, written: RISES, FALLS or TOUCHES
@@ -270,7 +276,7 @@ def candidates(heads, tails, degree, low, high, points, count, left, right, firs
     last, last_value, last_curvature = low, sign_at_infinity(leading, degree, -1), 0.0
     near, size = False, np.inf
     if not open_low:
-        _, last_value, _, near, size = decided_value(heads, tails, 0, degree, -1, low, low, low)
+        _, last_value, _, near, size = decided_value(heads, tails, 0, degree, -1, low, low, low, slack)
     number, nearest, least = 0, low, size
     best, best_size = low, size if near else np.inf  # of the points about zero since the last candidate or clear sign
     beside = False  # whether such points lie beside a candidate
@@ -279,12 +285,12 @@ def candidates(heads, tails, degree, low, high, points, count, left, right, firs
         if i < count:
             after = points[i + 1] if i + 1 < count else high
             x, value, curvature, near, size = decided_value(
-                heads, tails, 0, degree, degree + 1, points[i], max(last, low), after
+                heads, tails, 0, degree, degree + 1, points[i], max(last, low), after, slack
             )
         else:
             x, value, curvature, near, size = high, sign_at_infinity(leading, degree, 1), 0.0, False, np.inf
             if not open_high:
-                _, value, _, near, size = decided_value(heads, tails, 0, degree, -1, high, high, high)
+                _, value, _, near, size = decided_value(heads, tails, 0, degree, -1, high, high, high, slack)
         if size < least:
             nearest, least = x, size
         if (sign < 0.0 and value > 0.0) or (sign > 0.0 and value < 0.0):
@@ -336,7 +342,7 @@ def chain_roots(heads, tails, degree, low, high, tolerance, roots, touching, scr
     fill_chain(heads, tails, degree)
     points, spare, left, right, first = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     count = critical_points(heads, tails, degree, low, high, points, spare)
-    number, _ = candidates(heads, tails, degree, low, high, points, count, left, right, first, kinds)
+    number, _ = candidates(heads, tails, degree, low, high, 0.0, points, count, left, right, first, kinds)
     for i in range(number):
         x = first[i]
         if kinds[i] != TOUCHES:

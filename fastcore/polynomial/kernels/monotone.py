@@ -17,6 +17,7 @@ LARGEST = 1.7976931348623157e308
 HIDDEN = 8.0 * UNIT
 # Halley's step triples the digits: after one below this the next would be below the last place.
 QUICK_STEP = 2.0**-24
+SLOW = 9  # steps; from a good start four do
 
 
 @kernel
@@ -85,16 +86,21 @@ def quick_steps(heads, start, degree, a, b, rises, x, limit):
                 b = x
             else:
                 a = x
-        newton = value / slope
-        step = newton / (1.0 - newton * curvature / slope)
-        if not abs(step) <= 2.0 * abs(newton):
-            step = newton
+        step = value / slope
+        bend = step * curvature / slope
+        if abs(bend) <= 0.25:
+            step /= 1.0 - bend
+        elif bend < 0.0:
+            # Far from the root, beside a critical point: to where the parabola through the value crosses (Euler's).
+            step *= 2.0 / (1.0 + np.sqrt(1.0 - 4.0 * bend))
         if hidden:
             certain = HIDDEN * scale <= QUICK_STEP * abs(slope * x)
             return a, b, (x - step if certain and a < x - step < b else x), iteration, certain
         following = x - step
         inside = a < following < b
-        if not inside or not abs(value) <= 0.5 * last:
+        # Steps halve the value of x**d, but take d to halve x: roots of many sizes need their exponents bisected.
+        slow = iteration >= SLOW and iteration % 3 == 0 and abs(step) > 2.0**-6 * abs(x)
+        if not inside or slow or not abs(value) <= 0.5 * last:
             following = middle(a, b)
             inside = False
         last = abs(value)
@@ -129,7 +135,8 @@ def exact_steps(heads, tails, start, degree, a, b, rises, x, tolerance, limit):
             a = max(a, x)
         following = x - value / slope
         nearly = abs(following - x) <= tolerance * abs(x)
-        if not a <= following <= b or not (nearly or abs(value) <= 0.5 * last):
+        slow = iteration >= SLOW and iteration % 3 == 0 and abs(following - x) > 2.0**-6 * abs(x)
+        if not a <= following <= b or slow or not (nearly or abs(value) <= 0.5 * last):
             following = middle(a, b)
             nearly = False
             if not a < following < b:

@@ -1,0 +1,136 @@
+"""Solutions of P(x) = y."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fastcore._core import validate_polynomial as check
+from fastcore._core import validate_polynomial_solving as options
+from fastcore.polynomial.kernels import solving as kernels
+from fastcore.polynomial.record import Solution, Status
+
+__all__ = ["solve"]
+
+_EPSILON = 2.0**-52
+_XTOL = 4 * _EPSILON
+_YTOL = 1e-10
+_MAX_ITERATIONS = 100
+
+_FLOAT64 = np.dtype(np.float64)
+_STATUSES = tuple(Status(number) for number in range(len(Status)))
+_FINE = (_STATUSES[kernels.CONVERGED], _STATUSES[kernels.TOUCHING])
+_float64 = np.float64
+_LARGEST_INT = 2**53
+
+
+def solve(
+    c: Any,
+    y: Any = 0,
+    *,
+    x0: Any = None,
+    domain: Any = None,
+    which: Literal["nearest", "all"] = "nearest",
+    method: Literal["hybrid", "newton", "descent"] = "hybrid",
+    xtol: float = _XTOL,
+    ytol: float = _YTOL,
+    max_iterations: int = _MAX_ITERATIONS,
+) -> Solution:
+    """Solve P(x) = y for real x.
+
+    n coefficients, of degree n - 1 or, with leading zeros, less.
+
+    Parameters
+    ----------
+    c : (..., n) real numbers, ascending: c[..., k] belongs to x**k. Pass c[..., ::-1] where they descend.
+    y : real numbers whose shape broadcasts with c.shape[:-1]
+    x0 : real numbers whose shape broadcasts with both, optional: near which solution, and where the local methods
+        start. Values beyond the domain count as its end; default 0 or, where the domain is without, its end nearest 0.
+    domain : (low, high), optional: closed, either end may be infinite. Default all real numbers.
+    which : "nearest" to x0, the lower one of two as near; or "all", ascending
+    method : "hybrid" finds the solutions asked for, wherever x0 is. The others follow P from x0 alone: they give some
+        solution, not the nearest, or get stuck at a critical point (status MAX_ITERATIONS). "newton": steps halved
+        until |P - y| falls; on random problems of degree 10 it gets stuck every fifth time. "descent": gradient descent
+        on (P(x) - y)**2 / 2 with Barzilai and Borwein's steps under Armijo's rule, handing over to Newton's near a
+        solution; stuck every third time.
+    xtol : the last step, relative to abs(x); iteration goes on to it past ytol
+    ytol : residual up to which, or up to the rounding error of P(x) - y, an answer has converged
+    max_iterations : evaluations for each answer
+
+    Returns
+    -------
+    Solution of arrays of the broadcast shape; with which="all" (..., K), NaN behind the count of each problem. One
+    problem with which="nearest" gives scalars. error_bound bounds the rounding error of P(x) - y by Horner's rule:
+    residual <= max(ytol, error_bound) where an answer has converged. Statuses:
+
+    - NO_REAL_SOLUTION: x is the point of the domain where |P - y| is least
+    - TOUCHING: P comes as near to y as rounding its coefficients once could move it, and may not quite reach it. At an
+        end of the domain: the solution may be just beyond.
+    - ZERO_POLYNOMIAL: P is y everywhere, x is x0
+    - NOT_FINITE: a coefficient, y or x0 is NaN, or one of the first two infinite; x is NaN
+    - MAX_ITERATIONS: residual > max(ytol, error_bound); x is the best that was found
+
+    Raises
+    ------
+    ValueError : c has no axis or no coefficients, shapes do not broadcast, an option is out of range; which="all" with
+        a local method
+    TypeError : c, y or x0 are not real numbers
+
+    Notes
+    -----
+    The critical points, by the chain of derivatives, cut the line into pieces on which P is monotone. A change of sign
+    brackets one solution, found by Halley's and Newton's steps; bisection replaces a step that leaves the bracket or
+    does not halve the residual. Signs and last steps are computed in twice the working precision where rounding would
+    decide, so that x is within a few units in the last place where the problem's condition is below 1e12.
+
+    Coefficients are scaled by powers of two. Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1;
+    Graillat, Langlois, Louvet 2009, "Algorithms for accurate, validated and fast polynomial evaluation".
+    """
+    if (
+        type(c) is np.ndarray
+        and c.dtype is _FLOAT64
+        and c.ndim == 1
+        and c.size
+        and (type(y) is float or type(y) is _float64 or (type(y) is int and -_LARGEST_INT < y < _LARGEST_INT))
+        and x0 is domain is None
+        and which == "nearest"
+        and method == "hybrid"
+        and xtol is _XTOL
+        and ytol is _YTOL
+        and max_iterations is _MAX_ITERATIONS
+        and c.flags.c_contiguous
+    ):
+        return _record(*kernels.SINGLE.call(c, y, 0.0, -np.inf, np.inf, _XTOL, _YTOL, _MAX_ITERATIONS, kernels.HYBRID))
+    return _solve(c, y, x0, domain, which, method, xtol, ytol, max_iterations)
+
+
+def _record(x: float, residual: float, error_bound: float, iterations: int, status: int) -> Solution:
+    state = _STATUSES[status]
+    return Solution(_float64(x), _float64(residual), _float64(error_bound), iterations, state, state in _FINE)
+
+
+def _solve(
+    c: Any, y: Any, x0: Any, domain: Any, which: Any, method: Any, xtol: Any, ytol: Any, max_iterations: Any
+) -> Solution:
+    """The general way."""
+    c, y = check.coefficients(c), check.values(y)
+    low, high = check.interval(domain)
+    x0 = np.float64(0.0) if x0 is None else check.values(x0, "x0")
+    number = options.method(
+        method, which, {"hybrid": kernels.HYBRID, "newton": kernels.NEWTON, "descent": kernels.DESCENT}
+    )
+    xtol, ytol = options.tolerance(xtol, "xtol"), options.tolerance(ytol, "ytol")
+    limit = options.max_iterations(max_iterations)
+    shape = options.common_shape(c, y, x0)
+    if shape == () and which == "nearest":
+        return _record(*kernels.SINGLE.call(c, float(y), float(x0), low, high, xtol, ytol, limit, number))
+    table = c.reshape(-1, c.shape[-1])
+    rows = np.arange(len(table)).reshape(c.shape[:-1])
+    rows, y, x0 = (np.ascontiguousarray(np.broadcast_to(each, shape)).ravel() for each in (rows, y, x0))
+    every = which == "all"
+    slots = max(c.shape[-1] - 1, 1) if every else 1
+    out, counts = kernels.solve_many(table, rows, y, x0, low, high, xtol, ytol, limit, number, slots, every)
+    if not every:
+        return Solution(*(each.reshape(shape) for each in out))
+    largest = max(int(counts.max(initial=0)), 1)
+    trimmed = (each.reshape(*shape, slots)[..., :largest].copy() for each in out)
+    return Solution(*trimmed, counts.reshape(shape) if shape else int(counts[0]))
