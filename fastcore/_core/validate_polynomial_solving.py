@@ -16,10 +16,14 @@ def method(name: Any, which: Any, known: Mapping[str, int]) -> int:
     Raises
     ------
     ValueError : unknown, or all answers asked of a method that finds one
+    TypeError : no string
     """
-    if not (isinstance(which, str) and which in ("nearest", "all")):
+    for option, value in (("which", which), ("method", name)):
+        if not isinstance(value, str):
+            raise TypeError(f"{option} must be a string. Got {shown(value)}.")
+    if which not in ("nearest", "all"):
         raise ValueError(f'which must be "nearest" or "all". Got {shown(which)}.')
-    if not (isinstance(name, str) and name in known):
+    if name not in known:
         raise ValueError(f"method must be one of {', '.join(map(repr, known))}. Got {shown(name)}.")
     if which == "all" and name != "hybrid":
         raise ValueError(f'which="all" needs method="hybrid": "{name}" follows the polynomial from x0 to one solution.')
