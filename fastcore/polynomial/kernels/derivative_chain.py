@@ -93,7 +93,7 @@ def load_scaled(c, degree, y, heads, tails):
         if c[k] != 0.0:
             largest = max(largest, exponent(c[k]))
             lowest = k
-    # Where a coefficient between them is smaller than both ends, so small that it underflows, no x makes its term count.
+    # A coefficient between both ends that is so much smaller than either that it underflows counts at no x.
     smallest = min(exponent(c[lowest]), exponent(c[degree]))
     shift = -1 - largest
     fill_scaled(c, degree, y, shift, heads, tails)
