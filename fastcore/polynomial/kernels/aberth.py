@@ -8,6 +8,7 @@ from fastcore._core.jit import kernel
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.polynomial.kernels import status
 from fastcore.polynomial.kernels.aberth_answers import pair_conjugates, write_lane, write_nothing
+from fastcore.polynomial.kernels.aberth_batch import LEAST_DEGREE, MOST_DEGREE, pair_batch
 from fastcore.polynomial.kernels.aberth_lanes import LANES
 from fastcore.polynomial.kernels.aberth_start import clear_lanes, ends, is_finite, prepare_lane
 from fastcore.polynomial.kernels.aberth_sweeps import (
@@ -139,6 +140,19 @@ _ROOTS = SharedWork(roots_items, roots_parallel, ARGUMENTS)
 
 def aberth(values, polish, x, residual, bound, sweeps, state, converged):
     """Fill the answers of `roots`; values (N, n, 1) of real or (N, n, 2) of complex coefficients, n >= 2."""
+    answers = (x, residual, bound, sweeps, state, converged)
+    if values.shape[2] == 2 or not LEAST_DEGREE + 1 <= values.shape[1] <= MOST_DEGREE + 1:
+        _general(values, polish, *answers)
+        return
+    left = np.flatnonzero(pair_batch(values, *answers))
+    if left.size:
+        parts = tuple(each[left] for each in answers)
+        _general(values[left], polish, *parts)
+        for each, part in zip(answers, parts, strict=True):
+            each[left] = part
+
+
+def _general(values, polish, *answers):
     count, size = values.shape[:2]
-    work = count * (size - 1) * (ROOT_NS + ROOT_DEGREE_NS * size) / simd.F64_LANES * 8
-    _ROOTS(work, values, polish, x, residual, bound, sweeps, state, converged)
+    work = count * (size - 1) * (ROOT_NS + ROOT_DEGREE_NS * size) / LANES * 8
+    _ROOTS(work, values, polish, *answers)

@@ -1,0 +1,163 @@
+"""All roots of many real polynomials by pairs, one polynomial a lane; which of them need the general way."""
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.polynomial.kernels.aberth_lanes import LANES
+from fastcore.polynomial.kernels.aberth_pairs import (
+    CLOSE,
+    FIRST_EXCHANGE,
+    MOST_PAIR_SWEEPS,
+    ROOM,
+    at,
+    exchange_real_roots,
+    get,
+    hull_lanes,
+    place_pairs,
+    put,
+    scale_lanes,
+    sweep_pairs,
+)
+from fastcore.polynomial.kernels.aberth_proof import polish_root, prove, split_pairs, write_proven
+
+LEAST_DEGREE, MOST_DEGREE = 3, 24  # beyond, more and more groups do not come to an end
+PAIR_NS = 9.0  # serial nanoseconds a polynomial, times the square of its degree
+
+
+@kernel(fastmath=False)
+def load_lanes(values, start, lanes, first):
+    """Rows of coefficients from row `first` on, one polynomial a lane; the last one again where there are no more."""
+    for lane in range(LANES):
+        polynomial = values[min(start + lane, values.shape[0] - 1)]
+        for k in range(values.shape[1]):
+            lanes[first + k, lane] = polynomial[k, 0]
+
+
+@kernel(fastmath=False)
+def solve_pairs(lanes, degree, s, t, steps, fine, counts, spare):
+    """Sweeps until all fine lanes are done; which are. counts[lane]: sweeps."""
+    rows = simd.pointer(lanes)
+    zero = simd.broadcast(0.0, LANES)
+    active = fine
+    sweeps = zero
+    even = degree + (degree & 1)
+    for number in range(1, MOST_PAIR_SWEEPS + 1):
+        largest = sweep_pairs(rows, even, at(rows, s), at(rows, t), at(rows, steps), active)
+        sweeps = sweeps + simd.select(active, zero + 1.0, zero)
+        active = active & ~(largest < CLOSE)
+        if not simd.any_lane(active):
+            break
+        if number >= FIRST_EXCHANGE:
+            put(simd.pointer(counts), 0, simd.select(active, zero + 1.0, zero))
+            for lane in range(LANES):
+                if counts[lane] > 0.0:
+                    exchange_real_roots(lanes, even, even // 2, s, t, steps, lane, spare)
+    put(simd.pointer(counts), 0, sweeps)
+    return fine & ~active
+
+
+def pairs_items(values, x, residual, bound, sweeps, state, converged, left, counter):
+    """values (N, n, 1), x (N, n - 1, 2), left (N,): the polynomials that are not answered; an item is LANES of them."""
+    degree = values.shape[1] - 1
+    odd = degree & 1
+    pairs = (degree + odd) // 2
+    slots = 2 * pairs
+    s = slots + 1
+    t, steps = s + pairs, s + 2 * pairs
+    re = s + 3 * pairs
+    im, weights, value, error = re + slots, re + 2 * slots, re + 3 * slots, re + 4 * slots
+    product, gap, rank = re + 5 * slots, re + 6 * slots, re + 7 * slots
+    lanes = np.zeros((re + 8 * slots + 1, LANES))
+    rows = simd.pointer(lanes)
+    counts, units, good, found = np.empty(LANES), np.empty((LANES, 2)), np.empty(LANES), np.empty(LANES, np.int64)
+    slope_of, shift_of = np.empty(LANES), np.empty(LANES)
+    spare = np.empty((slots, 2))
+    item = next_item(counter, -1)
+    while item * LANES < values.shape[0]:
+        start = item * LANES
+        load_lanes(values, start, lanes, odd)
+        coefficients = at(rows, odd)
+        fine, slope, shift = scale_lanes(coefficients, degree, at(rows, re))
+        fine = fine & (hull_lanes(at(rows, re), degree, at(rows, im)) * float(degree) < ROOM)
+        place_pairs(coefficients, at(rows, im), degree, at(rows, s), at(rows, t))
+        fine = solve_pairs(lanes, degree, s, t, steps, fine, counts, spare)
+        most = 0
+        for lane in range(LANES):
+            found[lane] = split_pairs(lanes, s, t, pairs, lane, re, im, weights, slots)
+            most = max(most, found[lane])
+        for i in range(most):
+            zr, zi, size, off, small, _ = polish_root(coefficients, degree, get(rows, re + i), get(rows, im + i))
+            fine = fine & small
+            put(rows, re + i, zr)
+            put(rows, im + i, zi)
+            put(rows, value + i, size)
+            put(rows, error + i, off)
+        proven = fine & prove(
+            coefficients,
+            degree,
+            most,
+            at(rows, re),
+            at(rows, im),
+            at(rows, weights),
+            at(rows, value),
+            at(rows, error),
+            at(rows, product),
+            at(rows, gap),
+            at(rows, rank),
+        )
+        put(simd.pointer(good), 0, simd.select(proven, simd.broadcast(1.0, LANES), 0.0))
+        put(simd.pointer(slope_of), 0, slope)
+        put(simd.pointer(shift_of), 0, shift)
+        for lane in range(min(LANES, values.shape[0] - start)):
+            i = start + lane
+            left[i] = good[lane] == 0.0
+            if not left[i]:
+                units[lane, 0], units[lane, 1] = 2.0 ** slope_of[lane], 2.0 ** -shift_of[lane]
+                answers = (x[i], residual[i], bound[i], sweeps[i], state[i], converged[i])
+                write_proven(
+                    lanes,
+                    lane,
+                    found[lane],
+                    re,
+                    im,
+                    weights,
+                    value,
+                    error,
+                    rank,
+                    int(counts[lane]),
+                    units[lane],
+                    answers,
+                )
+        item = next_item(counter, item)
+
+
+def pairs_parallel(body, workers, values, x, residual, bound, sweeps, state, converged, left, counter):
+    for _ in prange(workers):
+        call_by_address(body, (values, x, residual, bound, sweeps, state, converged, left, counter))
+
+
+def arguments_of_answers():
+    rows = types.Array(types.float64, 2, "C")
+    return [
+        types.Array(types.float64, 3, "C", readonly=True),
+        types.Array(types.float64, 3, "C"),
+        rows,
+        rows,
+        types.Array(types.int32, 2, "C"),
+        types.Array(types.int8, 2, "C"),
+        types.Array(types.boolean, 2, "C"),
+    ]
+
+
+_PAIRS = SharedWork(pairs_items, pairs_parallel, [*arguments_of_answers(), types.Array(types.boolean, 1, "C")])
+
+
+def pair_batch(values, x, residual, bound, sweeps, state, converged):
+    """Fill the answers of the polynomials that allow it, and return which do not; values (N, n, 1)."""
+    left = np.empty(values.shape[0], np.bool_)
+    work = PAIR_NS * values.shape[0] * values.shape[1] ** 2
+    _PAIRS(work, values, x, residual, bound, sweeps, state, converged, left)
+    return left
