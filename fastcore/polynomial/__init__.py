@@ -16,6 +16,7 @@ _MODULE_OF = {
         "evaluation": ("polyder", "polyval", "polyval_and_derivative"),
         "complex_roots": ("roots",),
         "fitting": ("Fit", "fit"),
+        "inversion": ("Inverse", "inverse"),
         "real": ("real_roots",),
         "record": ("Solution", "Status"),
         "solving": ("solve",),
@@ -26,9 +27,11 @@ _MODULE_OF = {
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
     "Fit",
+    "Inverse",
     "Solution",
     "Status",
     "fit",
+    "inverse",
     "polyder",
     "polyval",
     "polyval_and_derivative",
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from fastcore.polynomial.complex_roots import roots
     from fastcore.polynomial.evaluation import polyder, polyval, polyval_and_derivative
     from fastcore.polynomial.fitting import Fit, fit
+    from fastcore.polynomial.inversion import Inverse, inverse
     from fastcore.polynomial.real import real_roots
     from fastcore.polynomial.record import Solution, Status
     from fastcore.polynomial.solving import solve

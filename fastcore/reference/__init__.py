@@ -78,6 +78,7 @@ from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_nor
 from fastcore.reference.philox import dropout_mask, philox4x32
 from fastcore.reference.polynomial_evaluation import polyder, polyval, polyval_and_derivative
 from fastcore.reference.polynomial_fit import fit
+from fastcore.reference.polynomial_inverse import inverse
 from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.quantization import dequantize, quantize
@@ -107,6 +108,7 @@ __all__ = [
     "fowlkes_mallows_score",
     "gelu",
     "homogeneity_completeness_v_measure",
+    "inverse",
     "layer_norm",
     "lift_curve",
     "lift_score",

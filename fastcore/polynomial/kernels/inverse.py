@@ -1,0 +1,341 @@
+"""Solutions of P(x) = y for many y: a table's row and one correction a lane; what fails is found in its bracket."""
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.simd import f32, f64, i64
+from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.polynomial.kernels import status
+from fastcore.polynomial.kernels.either import absolute
+from fastcore.polynomial.kernels.error_free import UNIT
+from fastcore.polynomial.kernels.inverse_finish import answer
+from fastcore.polynomial.kernels.inverse_rows import LANES, load_rows, lower_part, upper_part
+from fastcore.polynomial.kernels.inverse_sections import CUT, FLOOR, LEAST, TOP, VALUE
+from fastcore.polynomial.kernels.inverse_table import CERTAIN
+from fastcore.polynomial.kernels.monotone import LARGEST
+
+BLOCK = 1024  # values whose rows are looked up together: 8 KB of places
+ITEM = 8192
+PAIR = 2 * int(LANES)
+STEPS = 4  # corrections by the table, at most
+# numbers for kernels: y and x are multiplied by powers of two inside, so that nothing overflows
+Y_SCALE, X_SCALE, Y_BACK, X_BACK, LOW, HIGH, YTOL, ROUNDING, FLOOR_BOUND, SETTINGS = range(10)
+
+
+@kernel(inline=True, fastmath=False)
+def place_of(y, sections, offsets, shift, last):
+    """The row of each lane: 0 where there is none."""
+    first = sections[0]
+    low, high = simd.broadcast(first[VALUE], LANES), simd.broadcast(first[VALUE + 1], LANES)
+    floor_low, floor_high = simd.broadcast(first[FLOOR], LANES), simd.broadcast(first[FLOOR + 1], LANES)
+    least_low, least_high = simd.broadcast(first[LEAST], LANES), simd.broadcast(first[LEAST + 1], LANES)
+    offset_low, offset_high = simd.broadcast(offsets[0, 0], LANES), simd.broadcast(offsets[0, 1], LANES)
+    top = simd.broadcast(first[TOP], LANES)
+    for i in range(1, sections.shape[0]):
+        section = sections[i]
+        beyond = y > section[CUT]
+        low, high = simd.select(beyond, section[VALUE], low), simd.select(beyond, section[VALUE + 1], high)
+        floor_low = simd.select(beyond, section[FLOOR], floor_low)
+        floor_high = simd.select(beyond, section[FLOOR + 1], floor_high)
+        least_low = simd.select(beyond, section[LEAST], least_low)
+        least_high = simd.select(beyond, section[LEAST + 1], least_high)
+        offset_low = simd.select(beyond, offsets[i, 0], offset_low)
+        offset_high = simd.select(beyond, offsets[i, 1], offset_high)
+        top = simd.select(beyond, section[TOP], top)
+    from_low, from_high = y - low, high - y
+    nearer_low = from_low < from_high
+    distance = simd.minimum(from_low, from_high)
+    has_row = (distance >= simd.select(nearer_low, least_low, least_high)) & (distance <= top)
+    place = simd.bitcast(simd.maximum(distance, simd.select(nearer_low, floor_low, floor_high)), i64) >> shift
+    row = simd.select(nearer_low, offset_low, offset_high) - place
+    return simd.select(has_row, simd.maximum(simd.minimum(row, last), 0), 0)
+
+
+@kernel(inline=True, fastmath=False)
+def begin(y, rows, places):
+    """What the rows of lanes say: x_0, first x, y - y_0, tail, dx/dy, kappa, reach."""
+    x0, y0, b1, b2, b3, b4, b5_reach, tail_kappa = load_rows(rows, places)
+    b5, reach = upper_part(b5_reach), lower_part(b5_reach)
+    tail, kappa = upper_part(tail_kappa), lower_part(tail_kappa)
+    distance = y - y0
+    t = distance - tail
+    value = simd.fma(b5, t, b4)
+    slope = simd.fma(b5, t, value)
+    value = simd.fma(value, t, b3)
+    slope = simd.fma(slope, t, value)
+    value = simd.fma(value, t, b2)
+    slope = simd.fma(slope, t, value)
+    value = simd.fma(value, t, b1)
+    return x0, simd.fma(value, t, x0), distance, tail, simd.fma(slope, t, value), kappa, reach
+
+
+@kernel(inline=True, fastmath=False)
+def divided_differences(c, a0, a, b0, b):
+    """(P(a) - P(a0)) / (a - a0), and of b: Horner's rule for both points at once."""
+    inner_a = inner_b = outer_a = outer_b = simd.broadcast(c[c.size - 1], LANES)
+    for k in range(c.size - 2, 0, -1):
+        ck = simd.broadcast(c[k], LANES)
+        inner_a = simd.fma(inner_a, a0, ck)
+        inner_b = simd.fma(inner_b, b0, ck)
+        outer_a = simd.fma(outer_a, a, inner_a)
+        outer_b = simd.fma(outer_b, b, inner_b)
+    return outer_a, outer_b
+
+
+@kernel(inline=True, fastmath=False)
+def correct(x, x0, distance, tail, slope, kappa, reach, difference, settings, dtype):
+    """One step, and what is left after it.
+
+    Returns
+    -------
+    x, residual, bound
+    fine : whether that is certain: the row's slope errs by CERTAIN at most, so that of what was left before, `rest`,
+        no more than CERTAIN * |rest| remains besides the rounding of x.
+    """
+    h = x - x0
+    rest = simd.fma(h, difference, -distance) + tail
+    exact = simd.fma(-rest, slope, x)
+    clipped = simd.minimum(simd.maximum(exact, settings[LOW]), settings[HIGH])
+    narrow = simd.convert(clipped * settings[X_BACK], dtype)
+    rounded = simd.convert(narrow, f64) * settings[X_SCALE]
+    error = simd.fma(rest, slope, rounded - x)
+    steep = difference * simd.fma(-slope, difference, 2.0)  # 1 / slope, but for the square of its relative error
+    size = absolute(rest)
+    reached = absolute(h)
+    bound = simd.fma(absolute(distance), 4.0 * UNIT, settings[FLOOR_BOUND])
+    bound = simd.fma(reached, kappa, bound)
+    bound = simd.fma(absolute(rounded) * absolute(difference), settings[ROUNDING], bound)
+    fine = (size * (0.5 * CERTAIN) <= bound) & (reached <= reach) & (absolute(error) * 4.0 <= reach)
+    return narrow, rounded, absolute(error * steep), simd.fma(size, CERTAIN, bound), fine
+
+
+@kernel(fastmath=False)
+def finish_lane(j, y, c, sections, settings, narrow, out, scratch):
+    """Element j, outside of the table."""
+    x, residual, bound, iterations, statuses, converged = out
+    _, _, heads, tails = scratch
+    value = np.float64(y[j])
+    if not abs(value) < np.inf:
+        x[j] = residual[j] = bound[j] = np.nan
+        iterations[j], statuses[j], converged[j] = 0, status.NOT_FINITE, False
+        return
+    value = min(max(value * settings[Y_SCALE], -LARGEST), LARGEST)
+    at, rest, error, steps, reached = answer(
+        c,
+        sections,
+        value,
+        settings[YTOL],
+        settings[ROUNDING],
+        narrow,
+        settings[LOW],
+        settings[HIGH],
+        heads,
+        tails,
+    )
+    x[j], residual[j], bound[j] = at * settings[X_BACK], rest * settings[Y_BACK], error * settings[Y_BACK]
+    iterations[j], statuses[j] = min(steps, 127), reached
+    converged[j] = reached == status.CONVERGED or reached == status.TOUCHING
+
+
+@kernel(inline=True, fastmath=False)
+def find_places(y, sections, offsets, shift, last, y_scale, places):
+    """places[i]: the row of each value, and of what follows up to a whole pair of vectors."""
+    lanes = int(LANES)
+    at_y, at_place = simd.pointer(y), simd.pointer(places)
+    for i in range(0, (y.size + PAIR - 1) // PAIR * PAIR, lanes):
+        values = simd.load_first(simd.advance(at_y, i), LANES, max(y.size - i, 0))
+        scaled = simd.convert(values, f64) * y_scale
+        simd.store(simd.advance(at_place, i), place_of(scaled, sections, offsets, shift, last))
+
+
+@kernel(inline=True, fastmath=False)
+def store_back(array, i, vector, count):
+    """Lanes to array[i : i + count], in its dtype."""
+    if count >= int(LANES):
+        simd.store(simd.advance(simd.pointer(array), i), vector)
+    else:
+        simd.store_first(simd.advance(simd.pointer(array), i), vector, max(count, 0))
+
+
+@kernel(inline=True, fastmath=False)
+def merged(done, narrow, x, rest, bound, steps, new):
+    """What `correct` gave, where it was not done; so that no answer depends on those of other lanes."""
+    new_narrow, new_x, new_rest, new_bound, fine = new
+    return (
+        simd.select(done, narrow, new_narrow),
+        simd.select(done, x, new_x),
+        simd.select(done, rest, new_rest),
+        simd.select(done, bound, new_bound),
+        simd.select(done, steps, steps + 1),
+        done | fine,
+    )
+
+
+@kernel(inline=True, fastmath=False)
+def solve_block(y, c, sections, offsets, rows, shift, settings, narrow, out, scratch, dtype):
+    """At most BLOCK values."""
+    x, residual, bound, iterations, statuses, converged = out
+    places, spare, _, _ = scratch
+    lanes = int(LANES)
+    iterations[:] = 1
+    statuses[:] = status.CONVERGED
+    converged[:] = True
+    y_scale, y_back = settings[Y_SCALE], settings[Y_BACK]
+    find_places(y, sections, offsets, shift, rows.shape[0] - 1, y_scale, places)
+    at_y, at_rows, at_place, at_spare = simd.pointer(y), simd.pointer(rows), simd.pointer(places), simd.pointer(spare)
+    for i in range(0, y.size, PAIR):
+        left = y.size - i
+        y_a = simd.convert(simd.load_first(simd.advance(at_y, i), LANES, left), f64) * y_scale
+        y_b = simd.convert(simd.load_first(simd.advance(at_y, i + lanes), LANES, max(left - lanes, 0)), f64) * y_scale
+        x0_a, x_a, distance_a, tail_a, slope_a, kappa_a, reach_a = begin(y_a, at_rows, simd.advance(at_place, i))
+        x0_b, x_b, distance_b, tail_b, slope_b, kappa_b, reach_b = begin(
+            y_b, at_rows, simd.advance(at_place, i + lanes)
+        )
+        steps_a = steps_b = simd.broadcast(1, LANES, i64)
+        differ_a, differ_b = divided_differences(c, x0_a, x_a, x0_b, x_b)
+        narrow_a, x_a, rest_a, bound_a, fine_a = correct(
+            x_a, x0_a, distance_a, tail_a, slope_a, kappa_a, reach_a, differ_a, settings, dtype
+        )
+        narrow_b, x_b, rest_b, bound_b, fine_b = correct(
+            x_b, x0_b, distance_b, tail_b, slope_b, kappa_b, reach_b, differ_b, settings, dtype
+        )
+        step = 1
+        while step < STEPS and not simd.all_lanes(fine_a & fine_b):
+            step += 1
+            differ_a, differ_b = divided_differences(c, x0_a, x_a, x0_b, x_b)
+            new_a = correct(x_a, x0_a, distance_a, tail_a, slope_a, kappa_a, reach_a, differ_a, settings, dtype)
+            narrow_a, x_a, rest_a, bound_a, steps_a, fine_a = merged(
+                fine_a, narrow_a, x_a, rest_a, bound_a, steps_a, new_a
+            )
+            new_b = correct(x_b, x0_b, distance_b, tail_b, slope_b, kappa_b, reach_b, differ_b, settings, dtype)
+            narrow_b, x_b, rest_b, bound_b, steps_b, fine_b = merged(
+                fine_b, narrow_b, x_b, rest_b, bound_b, steps_b, new_b
+            )
+        store_back(x, i, narrow_a, left)
+        store_back(x, i + lanes, narrow_b, left - lanes)
+        store_back(residual, i, simd.convert(rest_a * y_back, dtype), left)
+        store_back(residual, i + lanes, simd.convert(rest_b * y_back, dtype), left - lanes)
+        store_back(bound, i, simd.convert(bound_a * y_back, dtype), left)
+        store_back(bound, i + lanes, simd.convert(bound_b * y_back, dtype), left - lanes)
+        if step > 1:
+            simd.store(at_spare, simd.select(fine_a, steps_a, 0))
+            simd.store(simd.advance(at_spare, lanes), simd.select(fine_b, steps_b, 0))
+            for lane in range(min(left, PAIR)):
+                iterations[i + lane] = spare[lane]
+                if spare[lane] == 0:
+                    finish_lane(i + lane, y, c, sections, settings, narrow, out, scratch)
+
+
+@kernel(inline=True, fastmath=False)
+def solve_items(y, c, sections, offsets, rows, shift, settings, narrow, out, counter, dtype):
+    x, residual, bound, iterations, statuses, converged = out
+    scratch = np.zeros(BLOCK + PAIR, np.int64), np.zeros(PAIR, np.int64), np.zeros(c.size), np.zeros(c.size)
+    item = next_item(counter, -1)
+    while item * ITEM < y.size:
+        for start in range(item * ITEM, min((item + 1) * ITEM, y.size), BLOCK):
+            stop = min(start + BLOCK, y.size)
+            part = (
+                x[start:stop],
+                residual[start:stop],
+                bound[start:stop],
+                iterations[start:stop],
+                statuses[start:stop],
+                converged[start:stop],
+            )
+            solve_block(y[start:stop], c, sections, offsets, rows, shift, settings, narrow, part, scratch, dtype)
+        item = next_item(counter, item)
+
+
+def solve_double(
+    y, c, sections, offsets, rows, shift, settings, x, residual, bound, iterations, statuses, converged, counter
+):
+    """Items of ITEM values; see `inverse_values`."""
+    out = x, residual, bound, iterations, statuses, converged
+    solve_items(y, c, sections, offsets, rows, shift, settings, False, out, counter, f64)
+
+
+def solve_single(
+    y, c, sections, offsets, rows, shift, settings, x, residual, bound, iterations, statuses, converged, counter
+):
+    """The same of float32, computed in float64."""
+    out = x, residual, bound, iterations, statuses, converged
+    solve_items(y, c, sections, offsets, rows, shift, settings, True, out, counter, f32)
+
+
+def solve_double_parallel(
+    body,
+    workers,
+    y,
+    c,
+    sections,
+    offsets,
+    rows,
+    shift,
+    settings,
+    x,
+    residual,
+    bound,
+    iterations,
+    statuses,
+    converged,
+    counter,
+):
+    arguments = y, c, sections, offsets, rows, shift, settings, x, residual, bound, iterations, statuses, converged
+    for _ in prange(workers):
+        call_by_address(body, (*arguments, counter))
+
+
+def solve_single_parallel(
+    body,
+    workers,
+    y,
+    c,
+    sections,
+    offsets,
+    rows,
+    shift,
+    settings,
+    x,
+    residual,
+    bound,
+    iterations,
+    statuses,
+    converged,
+    counter,
+):
+    arguments = y, c, sections, offsets, rows, shift, settings, x, residual, bound, iterations, statuses, converged
+    for _ in prange(workers):
+        call_by_address(body, (*arguments, counter))
+
+
+def _arguments(dtype):
+    def read(kind, axes):
+        return types.Array(kind, axes, "C", readonly=True)
+
+    table = [read(types.float64, 2), read(types.int64, 2), read(types.float64, 2), types.int64, read(types.float64, 1)]
+    numbers = types.Array(dtype, 1, "C")
+    flags = [types.Array(kind, 1, "C") for kind in (types.int8, types.int8, types.boolean)]
+    return [read(dtype, 1), read(types.float64, 1), *table, numbers, numbers, numbers, *flags]
+
+
+VALUE_NS = 4.0  # measured, for the choice between serial and parallel
+
+_WORK = {
+    np.dtype(np.float64): SharedWork(solve_double, solve_double_parallel, _arguments(types.float64)),
+    np.dtype(np.float32): SharedWork(solve_single, solve_single_parallel, _arguments(types.float32)),
+}
+
+
+def inverse_values(y, c, sections, offsets, rows, shift, settings, out):
+    """Solve for all of y.
+
+    Parameters
+    ----------
+    y (N,) float32 or float64, contiguous
+    c, sections, offsets, rows, shift : `Table` of inverse_build.py
+    settings : (SETTINGS,) float64, of the dtype of y
+    out : x, residual, bound (N,) of the dtype of y; iterations, statuses (N,) int8; converged (N,) bool; written
+    """
+    _WORK[y.dtype](VALUE_NS * y.size, y, c, sections, offsets, rows, shift, settings, *out)

@@ -1,0 +1,178 @@
+"""All that an inverse keeps of its polynomial: scaled coefficients, sections and rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+
+from fastcore._core.jit import kernel
+from fastcore._core.work import Direct
+from fastcore.polynomial.kernels.derivative_chain import root_bound
+from fastcore.polynomial.kernels.inverse import (
+    FLOOR_BOUND,
+    HIGH,
+    LOW,
+    ROUNDING,
+    SETTINGS,
+    X_BACK,
+    X_SCALE,
+    Y_BACK,
+    Y_SCALE,
+    YTOL,
+)
+from fastcore.polynomial.kernels.inverse_rows import FIELDS
+from fastcore.polynomial.kernels.inverse_sections import VALUE, lay_sections, split_sections, turning_points
+from fastcore.polynomial.kernels.inverse_table import OCTAVES, fill_table
+from fastcore.polynomial.kernels.scaling import exponent, scaled
+
+FEWEST_BITS, MOST_BITS = 4, 7  # of the mantissa that a bin's distances have in common
+POOR = 0.01  # the part of the values that may be without usable rows before bins are made narrower
+REACH = 1000  # exponents of scaled coefficients and of scales, so that neither overflow
+
+
+class Table(NamedTuple):
+    """c (n,) scaled so that P(x) = 2**y_shift * sum c_k (x / 2**x_shift)**k; rows aligned to 64 bytes.
+
+    points: where the monotone pieces end, in x; range: the lowest and highest y that have an answer.
+    """
+
+    c: np.ndarray
+    sections: np.ndarray
+    offsets: np.ndarray
+    rows: np.ndarray
+    bits: int
+    poor: float
+    x_shift: int
+    y_shift: int
+    points: np.ndarray
+
+
+@kernel
+def moved(x, shift):
+    """x * 2**shift of any shift; not finite x as they are."""
+    if not abs(x) < np.inf or x == 0.0:
+        return x
+    if shift + exponent(x) < -1080:
+        return 0.0 * x
+    # in two steps: the shift alone may be larger than what `scaled` takes
+    return scaled(scaled(x, shift - shift // 2), shift // 2)
+
+
+@kernel
+def scaled_polynomial(c, low, high):
+    """(scaled c without leading zeros, x_shift, y_shift): in a finite domain, abs(x) < 1 and terms are below 2."""
+    size = c.size
+    while size > 1 and c[size - 1] == 0.0:
+        size -= 1
+    largest = max(abs(low), abs(high))
+    x_shift = exponent(root_bound(c, 0, size - 1)) if largest == np.inf else exponent(largest) + 1
+    if largest == 0.0 or size == 1:
+        x_shift = 0
+    limit = REACH
+    for k in range(1, size):
+        if c[k] != 0.0:
+            limit = min(limit, (REACH - exponent(c[k])) // k)
+    is_open = largest == np.inf or x_shift > limit
+    x_shift = max(min(x_shift, limit), -REACH)
+    y_shift = -REACH
+    for k in range(size):
+        if c[k] != 0.0:
+            y_shift = max(y_shift, exponent(c[k]) + k * x_shift)
+    y_shift = min(max(y_shift, 0 if is_open else -REACH), REACH)
+    result = np.zeros(size)
+    for k in range(size):
+        result[k] = moved(c[k], k * x_shift - y_shift)
+    while size > 1 and result[size - 1] == 0.0:
+        size -= 1
+    return result[:size].copy(), x_shift, y_shift
+
+
+def scale_and_cut(c, low, high):
+    """(c, x_shift, y_shift, points): the scaled polynomial, of size 1 where constant, and where its pieces end."""
+    result, x_shift, y_shift = scaled_polynomial(c, low, high)
+    if result.size == 1:
+        return result, x_shift, y_shift, np.zeros(1)
+    return result, x_shift, y_shift, turning_points(result, moved(low, -x_shift), moved(high, -x_shift))
+
+
+def sections_of(c, points, which, everywhere):
+    """`lay_sections`, cut where the slope is least: where needed, or everywhere."""
+    return split_sections(c, lay_sections(c, points, which), everywhere)
+
+
+def rows_of(c, sections, bits, rows, offsets):
+    """`fill_table`"""
+    return fill_table(c, sections, bits, rows, offsets)
+
+
+_F64, _I64 = types.float64, types.int64
+_READ = types.Array(_F64, 1, "C", readonly=True)
+_VECTOR, _MATRIX, _INDICES = types.Array(_F64, 1, "C"), types.Array(_F64, 2, "C"), types.Array(_I64, 2, "C")
+_SCALE = Direct(scale_and_cut, types.Tuple((_VECTOR, _I64, _I64, _VECTOR))(_READ, _F64, _F64))
+_SECTIONS = Direct(sections_of, _MATRIX(_VECTOR, _VECTOR, _I64, types.boolean))
+_ROWS = Direct(rows_of, types.Tuple((_I64, _F64))(_VECTOR, _MATRIX, _I64, _MATRIX, _INDICES))
+
+
+def scale(c: np.ndarray, low: float, high: float) -> tuple[np.ndarray, int, int, np.ndarray]:
+    """`scale_and_cut` of c (n,) float64, contiguous and finite."""
+    return _SCALE.call(c, low, high)
+
+
+def build(scaled_c: np.ndarray, x_shift: int, y_shift: int, points: np.ndarray, which: int) -> Table:
+    """The table of the pieces that `which` names (`lay_sections`), of what `scale` returned, n > 1."""
+    sections = _SECTIONS.call(scaled_c, points, which, False)
+    best = _filled(scaled_c, sections.copy(), FEWEST_BITS, x_shift, y_shift, points)
+    if best.poor <= POOR:
+        return best
+    more = _SECTIONS.call(scaled_c, points, which, True)
+    attempts = [(sections, bits) for bits in range(FEWEST_BITS + 1, MOST_BITS)]
+    if len(more) > len(sections):
+        attempts += [(more, bits) for bits in range(FEWEST_BITS, MOST_BITS)]
+    for cut, bits in attempts:
+        table = _filled(scaled_c, cut.copy(), bits, x_shift, y_shift, points)
+        if table.poor < 0.5 * best.poor:
+            best = table
+        if best.poor <= POOR:
+            break
+    return best
+
+
+def _filled(c: np.ndarray, sections: np.ndarray, bits: int, x_shift: int, y_shift: int, points: np.ndarray) -> Table:
+    offsets = np.zeros((len(sections), 2), np.int64)
+    rows = _aligned(1 + 2 * len(sections) * ((OCTAVES + 1) << bits))
+    count, poor = _ROWS.call(c, sections, bits, rows, offsets)
+    kept = _aligned(count)
+    kept[...] = rows[:count]
+    return Table(c, sections, offsets, kept, bits, poor, x_shift, y_shift, points)
+
+
+def _aligned(count: int) -> np.ndarray:
+    """(count, FIELDS) that begin with a cache line, which a row then fills."""
+    block = np.empty(count * FIELDS + FIELDS - 1)
+    first = -(block.ctypes.data // 8) % FIELDS
+    return block[first : first + count * FIELDS].reshape(count, FIELDS)
+
+
+def settings_of(table: Table, low: float, high: float, ytol: float, dtype: np.dtype) -> np.ndarray:
+    """What `inverse_values` takes as settings. Answers are in [low, high], where the dtype has numbers there."""
+    settings = np.zeros(SETTINGS)
+    settings[[X_SCALE, X_BACK, Y_SCALE, Y_BACK]] = np.ldexp(
+        1.0, [-table.x_shift, table.x_shift, -table.y_shift, table.y_shift]
+    )
+    if dtype == np.float32:
+        low, high = _inwards(low, np.inf), _inwards(high, -np.inf)
+    with np.errstate(over="ignore"):
+        settings[[LOW, HIGH]] = np.ldexp([low, high], -table.x_shift)
+        settings[YTOL] = np.ldexp(ytol, -table.y_shift)
+    settings[ROUNDING] = 2.0**-53 * 3 if dtype == np.float64 else 2.0**-24 * 1.25
+    values = table.sections[:, [VALUE, VALUE + 1]]
+    settings[FLOOR_BOUND] = 2.0**-72 * np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    return settings
+
+
+def _inwards(bound: float, direction: float) -> float:
+    with np.errstate(over="ignore"):
+        near = np.float32(bound)
+    if near == bound or (near > bound) == (direction > bound):
+        return float(near) if np.isfinite(near) or np.isinf(bound) else float(np.nextafter(near, np.float32(0)))
+    return float(np.nextafter(near, np.float32(direction)))
