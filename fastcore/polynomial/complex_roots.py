@@ -6,6 +6,7 @@ import numpy as np
 
 from fastcore._core import validate_polynomial as check
 from fastcore.polynomial.kernels.aberth import aberth
+from fastcore.polynomial.kernels.status import CONVERGED
 from fastcore.polynomial.record import Solution
 
 __all__ = ["roots"]
@@ -52,7 +53,8 @@ def roots(c: Any, *, polish: bool = True) -> Solution:
     rows = (count, shape[-1])
     x = np.empty(rows, np.complex128)
     residual, bound = np.empty(rows), np.empty(rows)
-    sweeps, state, converged = np.empty(rows, np.int32), np.empty(rows, np.int8), np.empty(rows, np.bool_)
+    sweeps = np.empty(rows, np.int32)
+    state, converged = np.full(rows, CONVERGED, np.int8), np.ones(rows, np.bool_)
     if x.size:
         parts = 2 if c.dtype.kind == "c" else 1
         values = c.view(np.float64).reshape(count, c.shape[-1], parts)

@@ -139,12 +139,15 @@ _ROOTS = SharedWork(roots_items, roots_parallel, ARGUMENTS)
 
 
 def aberth(values, polish, x, residual, bound, sweeps, state, converged):
-    """Fill the answers of `roots`; values (N, n, 1) of real or (N, n, 2) of complex coefficients, n >= 2."""
+    """Fill the answers of `roots`; values (N, n, 1) of real or (N, n, 2) of complex coefficients, n >= 2.
+
+    state and converged come as CONVERGED and True.
+    """
     answers = (x, residual, bound, sweeps, state, converged)
     if values.shape[2] == 2 or not LEAST_DEGREE + 1 <= values.shape[1] <= MOST_DEGREE + 1:
         _general(values, polish, *answers)
         return
-    left = np.flatnonzero(pair_batch(values, *answers))
+    left = np.flatnonzero(pair_batch(values, *answers[:4]))
     if left.size:
         parts = tuple(each[left] for each in answers)
         _general(values[left], polish, *parts)

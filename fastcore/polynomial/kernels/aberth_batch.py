@@ -8,7 +8,6 @@ from fastcore._core.jit import kernel
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.polynomial.kernels.aberth_lanes import LANES
 from fastcore.polynomial.kernels.aberth_pairs import (
-    CLOSE,
     FIRST_EXCHANGE,
     MOST_PAIR_SWEEPS,
     ROOM,
@@ -21,7 +20,14 @@ from fastcore.polynomial.kernels.aberth_pairs import (
     scale_lanes,
     sweep_pairs,
 )
-from fastcore.polynomial.kernels.aberth_proof import polish_root, prove, split_pairs, write_proven
+from fastcore.polynomial.kernels.aberth_proof import (
+    compact_lane,
+    fill_gaps,
+    polish_root,
+    prove,
+    roots_of_factors,
+    write_proven,
+)
 
 LEAST_DEGREE, MOST_DEGREE = 3, 24  # beyond, more and more groups do not come to an end
 PAIR_NS = 9.0  # serial nanoseconds a polynomial, times the square of its degree
@@ -45,9 +51,8 @@ def solve_pairs(lanes, degree, s, t, steps, fine, counts, spare):
     sweeps = zero
     even = degree + (degree & 1)
     for number in range(1, MOST_PAIR_SWEEPS + 1):
-        largest = sweep_pairs(rows, even, at(rows, s), at(rows, t), at(rows, steps), active)
         sweeps = sweeps + simd.select(active, zero + 1.0, zero)
-        active = active & ~(largest < CLOSE)
+        active = sweep_pairs(rows, even, at(rows, s), at(rows, t), at(rows, steps), active)
         if not simd.any_lane(active):
             break
         if number >= FIRST_EXCHANGE:
@@ -59,12 +64,12 @@ def solve_pairs(lanes, degree, s, t, steps, fine, counts, spare):
     return fine & ~active
 
 
-def pairs_items(values, x, residual, bound, sweeps, state, converged, left, counter):
+def pairs_items(values, x, residual, bound, sweeps, left, counter):
     """values (N, n, 1), x (N, n - 1, 2), left (N,): the polynomials that are not answered; an item is LANES of them."""
     degree = values.shape[1] - 1
     odd = degree & 1
     pairs = (degree + odd) // 2
-    slots = 2 * pairs
+    slots = 2 * pairs + 1  # one more, as `compact_lane` writes before it knows
     s = slots + 1
     t, steps = s + pairs, s + 2 * pairs
     re = s + 3 * pairs
@@ -72,9 +77,10 @@ def pairs_items(values, x, residual, bound, sweeps, state, converged, left, coun
     product, gap, rank = re + 5 * slots, re + 6 * slots, re + 7 * slots
     lanes = np.zeros((re + 8 * slots + 1, LANES))
     rows = simd.pointer(lanes)
-    counts, units, good, found = np.empty(LANES), np.empty((LANES, 2)), np.empty(LANES), np.empty(LANES, np.int64)
+    counts, units, good, found = np.empty(LANES), np.empty((LANES, 2)), np.empty(LANES), np.empty(LANES)
     slope_of, shift_of = np.empty(LANES), np.empty(LANES)
     spare = np.empty((slots, 2))
+    answers = (simd.pointer(x), simd.pointer(residual), simd.pointer(bound), simd.pointer(sweeps))
     item = next_item(counter, -1)
     while item * LANES < values.shape[0]:
         start = item * LANES
@@ -82,18 +88,22 @@ def pairs_items(values, x, residual, bound, sweeps, state, converged, left, coun
         coefficients = at(rows, odd)
         fine, slope, shift = scale_lanes(coefficients, degree, at(rows, re))
         fine = fine & (hull_lanes(at(rows, re), degree, at(rows, im)) * float(degree) < ROOM)
-        place_pairs(coefficients, at(rows, im), degree, at(rows, s), at(rows, t))
+        place_pairs(coefficients, at(rows, im), degree, at(rows, s), at(rows, t), at(rows, steps))
         fine = solve_pairs(lanes, degree, s, t, steps, fine, counts, spare)
+        first, second, kind = at(rows, product), at(rows, gap), at(rows, rank)
+        roots_of_factors(at(rows, s), at(rows, t), pairs, first, second, kind)
         most = 0
         for lane in range(LANES):
-            found[lane] = split_pairs(lanes, s, t, pairs, lane, re, im, weights, slots)
-            most = max(most, found[lane])
+            size = compact_lane(first, second, kind, pairs, lane, at(rows, re), at(rows, im), at(rows, weights))
+            found[lane] = size
+            most = max(most, size)
+        fill_gaps(simd.pointer(found), most, at(rows, re), at(rows, im), at(rows, weights))
         for i in range(most):
-            zr, zi, size, off, small, _ = polish_root(coefficients, degree, get(rows, re + i), get(rows, im + i))
+            zr, zi, height, off, small, _ = polish_root(coefficients, degree, get(rows, re + i), get(rows, im + i))
             fine = fine & small
             put(rows, re + i, zr)
             put(rows, im + i, zi)
-            put(rows, value + i, size)
+            put(rows, value + i, height)
             put(rows, error + i, off)
         proven = fine & prove(
             coefficients,
@@ -116,11 +126,10 @@ def pairs_items(values, x, residual, bound, sweeps, state, converged, left, coun
             left[i] = good[lane] == 0.0
             if not left[i]:
                 units[lane, 0], units[lane, 1] = 2.0 ** slope_of[lane], 2.0 ** -shift_of[lane]
-                answers = (x[i], residual[i], bound[i], sweeps[i], state[i], converged[i])
                 write_proven(
-                    lanes,
+                    rows,
                     lane,
-                    found[lane],
+                    int(found[lane]),
                     re,
                     im,
                     weights,
@@ -129,14 +138,15 @@ def pairs_items(values, x, residual, bound, sweeps, state, converged, left, coun
                     rank,
                     int(counts[lane]),
                     units[lane],
+                    i * degree,
                     answers,
                 )
         item = next_item(counter, item)
 
 
-def pairs_parallel(body, workers, values, x, residual, bound, sweeps, state, converged, left, counter):
+def pairs_parallel(body, workers, values, x, residual, bound, sweeps, left, counter):
     for _ in prange(workers):
-        call_by_address(body, (values, x, residual, bound, sweeps, state, converged, left, counter))
+        call_by_address(body, (values, x, residual, bound, sweeps, left, counter))
 
 
 def arguments_of_answers():
@@ -147,17 +157,15 @@ def arguments_of_answers():
         rows,
         rows,
         types.Array(types.int32, 2, "C"),
-        types.Array(types.int8, 2, "C"),
-        types.Array(types.boolean, 2, "C"),
     ]
 
 
 _PAIRS = SharedWork(pairs_items, pairs_parallel, [*arguments_of_answers(), types.Array(types.boolean, 1, "C")])
 
 
-def pair_batch(values, x, residual, bound, sweeps, state, converged):
-    """Fill the answers of the polynomials that allow it, and return which do not; values (N, n, 1)."""
+def pair_batch(values, x, residual, bound, sweeps):
+    """Fill the answers of the polynomials that allow it, all of which converge, and return which do not."""
     left = np.empty(values.shape[0], np.bool_)
     work = PAIR_NS * values.shape[0] * values.shape[1] ** 2
-    _PAIRS(work, values, x, residual, bound, sweeps, state, converged, left)
+    _PAIRS(work, values, x, residual, bound, sweeps, left)
     return left

@@ -22,7 +22,7 @@ from fastcore.polynomial.kernels.aberth_lanes import LANES, absolute
 FIRST_EXCHANGE = 4  # sweeps before pairs are made anew: 2 of 1000 random polynomials of degree 10 are left, else 80
 MOST_PAIR_SWEEPS = 20
 LARGEST_STEP = 4.0  # squared, relative
-CLOSE = 1e-8  # squared relative step after which the next would be below 2**-40, and polishing needs no more
+CLOSE = 1e-11  # squared relative step after which the next would be below 2**-40, and polishing needs no more
 ROOM = 200.0  # bits that |root|**degree may have
 TURN, FIRST_TURN = 0.6180339887498949, 0.7  # of half a circle: consecutive pairs start in different directions
 
@@ -100,7 +100,7 @@ def hull_lanes(logs, degree, slopes):
 
 
 @kernel(fastmath=False)
-def place_pairs(coefficients, slopes, degree, s, t):
+def place_pairs(coefficients, slopes, degree, s, t, steps):
     """Starting factors: pairs of moduli next to each other, in directions that differ much.
 
     Of odd degree P x is solved. Its first factor is x (x - r): a step leaves t = 0 as it is. r starts on the side where
@@ -113,6 +113,7 @@ def place_pairs(coefficients, slopes, degree, s, t):
         bits = (1023.0 - 0.5 * (first + second)) * _STORED
         radius = simd.bitcast(simd.convert(bits, simd.i64), simd.f64)
         turn = FIRST_TURN + i * TURN
+        put(steps, i, simd.broadcast(1e300, LANES))
         put(s, i, radius * (2.0 * math.cos(math.pi * (turn - math.floor(turn)))))
         put(t, i, radius * radius)
         if i < extra:
@@ -149,10 +150,12 @@ def remainders(coefficients, degree, s, t):
 
 @kernel(inline=True, fastmath=False)
 def others(s_rows, t_rows, count, own, s, t):
-    """(g mod q, G') of the product g of the other factors."""
-    zero = simd.broadcast(0.0, LANES)
-    a, b, qa, qb = zero, zero + 1.0, zero, zero
-    for j in range(count):
+    """(g mod q, G') of the product g of the other factors, of which there is at least one."""
+    first = 1 if own == 0 else 0
+    a, b = s - get(s_rows, first), get(t_rows, first) - t
+    qa = a - a
+    qb = qa + 1.0
+    for j in range(first + 1, count):
         if j != own:
             c, d = s - get(s_rows, j), get(t_rows, j) - t
             both, own_both = a * c, qa * c
@@ -166,10 +169,16 @@ def others(s_rows, t_rows, count, own, s, t):
 
 @kernel(fastmath=False)
 def sweep_pairs(coefficients, degree, s_rows, t_rows, steps, active):
-    """One step of each factor in the active lanes; the largest squared relative step of each lane."""
-    largest = simd.broadcast(0.0, LANES)
+    """One step of each factor that is not done in the active lanes; which lanes go on.
+
+    steps : squared relative steps; a factor is done when its own falls below CLOSE
+    """
+    unfinished = active & (get(steps, 0) < 0.0)
     count = degree // 2
     for i in range(count):
+        active_here = active & (get(steps, i) >= CLOSE)
+        if not simd.any_lane(active_here):
+            continue
         s, t = get(s_rows, i), get(t_rows, i)
         a, b, pa, pb = remainders(coefficients, degree, s, t)
         c, d, qa, qb = others(s_rows, t_rows, count, i, s, t)
@@ -181,28 +190,28 @@ def sweep_pairs(coefficients, degree, s_rows, t_rows, steps, active):
         inverse = 1.0 / simd.fma(s, s, absolute(t) + 1e-300)
         share = db * inverse
         step = simd.maximum(da * da * inverse, share * share)
-        usable = step < 1e300
-        factor = simd.select(usable, simd.broadcast(1.0, LANES), 0.0)
-        if simd.any_lane(active & ~(step <= LARGEST_STEP)):
-            large = usable & (step > LARGEST_STEP)
-            factor = simd.select(large, simd.sqrt(LARGEST_STEP / step), factor)
+        if simd.any_lane(active_here & ~(step <= LARGEST_STEP)):
+            usable = step < 1e300
+            factor = simd.select(step > LARGEST_STEP, simd.sqrt(LARGEST_STEP / step), 1.0)
             step = simd.select(usable, step, 1e300)
-            da, db = simd.select(usable, da, 0.0), simd.select(usable, db, 0.0)
-        put(s_rows, i, simd.select(active, simd.fma(-da, factor, s), s))
-        put(t_rows, i, simd.select(active, simd.fma(db, factor, t), t))
-        put(steps, i, step)
-        largest = simd.maximum(largest, step)
-    return largest
+            da, db = simd.select(usable, da * factor, 0.0), simd.select(usable, db * factor, 0.0)
+        put(s_rows, i, simd.select(active_here, s - da, s))
+        put(t_rows, i, simd.select(active_here, t + db, t))
+        put(steps, i, simd.select(active_here, step, get(steps, i)))
+        unfinished = unfinished | (active_here & (step >= CLOSE))
+    return unfinished
 
 
 @kernel(fastmath=False)
-def backward_error(lanes, degree, lane, x):
-    """|P(x)| over the sum of |c_k x**k|; lanes (rows, LANES) start with the coefficients."""
-    value, size = lanes[degree, lane], abs(lanes[degree, lane])
+def backward_errors(lanes, degree, lane, x, y):
+    """|P| over the sum of |c_k x**k|, at two points; lanes (rows, LANES) start with the coefficients."""
+    c = lanes[degree, lane]
+    at_x, size_x, of_x, at_y, size_y, of_y = c, abs(c), abs(x), c, abs(c), abs(y)
     for k in range(degree - 1, -1, -1):
-        value = value * x + lanes[k, lane]
-        size = size * abs(x) + abs(lanes[k, lane])
-    return abs(value) / size
+        c = lanes[k, lane]
+        at_x, size_x = at_x * x + c, size_x * of_x + abs(c)
+        at_y, size_y = at_y * y + c, size_y * of_y + abs(c)
+    return abs(at_x) / size_x, abs(at_y) / size_y
 
 
 @kernel(fastmath=False)
@@ -211,32 +220,37 @@ def exchange_real_roots(lanes, degree, count, s, t, step, lane, spare):
 
     s, t, step : first rows of lanes that hold these
     """
+    factors = 0
+    for i in range(count):
+        half = 0.5 * lanes[s + i, lane]
+        factors += lanes[step + i, lane] >= CLOSE and half * half > lanes[t + i, lane]
+    if factors < 2:
+        return
     found = 0
     single = False
     for i in range(count):
         half = 0.5 * lanes[s + i, lane]
         square = half * half - lanes[t + i, lane]
-        if square > 0.0 and lanes[step + i, lane] > CLOSE:
+        if square > 0.0 and lanes[step + i, lane] >= CLOSE:
             one = half + math.copysign(math.sqrt(square), half)
-            for x in (one, lanes[t + i, lane] / one):
+            other = lanes[t + i, lane] / one
+            errors = backward_errors(lanes, degree, lane, one, other)
+            for x, error in ((one, errors[0]), (other, errors[1])):
                 if x == 0.0:
                     single = True  # the factor x (x - r) of odd degrees
                     continue
-                error = backward_error(lanes, degree, lane, x)
                 place = found
                 while place > 0 and spare[place - 1, 1] > error:
                     spare[place, 0], spare[place, 1] = spare[place - 1, 0], spare[place - 1, 1]
                     place -= 1
                 spare[place, 0], spare[place, 1] = x, error
                 found += 1
-    if found < 3:
-        return
     if single:
         lanes[s, lane] = spare[0, 0]
     found = 1 if single else 0
     for i in range(count):
         half = 0.5 * lanes[s + i, lane]
-        if lanes[t + i, lane] != 0.0 and half * half - lanes[t + i, lane] > 0.0 and lanes[step + i, lane] > CLOSE:
+        if lanes[t + i, lane] != 0.0 and half * half > lanes[t + i, lane] and lanes[step + i, lane] >= CLOSE:
             one, other = spare[found, 0], spare[found + 1, 0]
             lanes[s + i, lane], lanes[t + i, lane] = one + other, one * other
             found += 2

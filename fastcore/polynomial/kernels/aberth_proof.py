@@ -5,11 +5,8 @@ root each; W_i over 1 - sum of n W_j / |z_i - z_j| then bounds the distance. Wha
 `aberth_sweeps`.
 """
 
-import math
-
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore.polynomial.kernels import status
 from fastcore.polynomial.kernels.aberth_lanes import LANES, absolute
 from fastcore.polynomial.kernels.aberth_pairs import get, put
 from fastcore.polynomial.kernels.error_free import UNIT, two_product, two_sum
@@ -114,50 +111,86 @@ def prove(coefficients, degree, count, re, im, weights, values, errors, products
     return proven
 
 
-@kernel(fastmath=False)
-def split_pairs(lanes, s, t, count, lane, re, im, weights, slots):
-    """The roots of one lane's factors, those with Im > 0 first; how many.
+@kernel(inline=True)
+def entry(rows, i, lane):
+    return simd.load_scalar(simd.advance(rows, i * LANES + lane))
 
-    s, t, re, im, weights : first rows of lanes; slots further than the roots repeat the first, with weight 0
-    """
-    found, last = 0, slots
+
+@kernel(inline=True)
+def set_entry(rows, i, lane, value):
+    simd.store_scalar(simd.advance(rows, i * LANES + lane), value)
+
+
+@kernel(fastmath=False)
+def roots_of_factors(s_rows, t_rows, count, first, second, kind):
+    """kind 1: first, second are Re and Im > 0 of a conjugate pair; kind 0: two real roots."""
     for i in range(count):
-        half = 0.5 * lanes[s + i, lane]
-        product = lanes[t + i, lane]
-        square = half * half - product
-        if square < 0.0:
-            lanes[re + found, lane], lanes[im + found, lane] = half, math.sqrt(-square)
-            lanes[weights + found, lane] = 2.0
-            found += 1
-        else:
-            one = half + math.copysign(math.sqrt(square), half)
-            for x in (one, product / one):
-                if x != 0.0:  # of x (x - r), which stands first for odd degrees
-                    last -= 1
-                    lanes[re + last, lane] = x
-    for i in range(last, slots):
-        lanes[re + found, lane], lanes[im + found, lane] = lanes[re + i, lane], 0.0
-        lanes[weights + found, lane] = 1.0
-        found += 1
-    for i in range(found, slots):
-        lanes[re + i, lane], lanes[im + i, lane] = lanes[re, lane], lanes[im, lane]
-        lanes[weights + i, lane] = 0.0
+        half, product = 0.5 * get(s_rows, i), get(t_rows, i)
+        square = simd.fma(half, half, -product)
+        pair = square < 0.0
+        root = simd.sqrt(absolute(square))
+        real = half + simd.select(half < 0.0, -root, root)
+        put(first, i, simd.select(pair, half, real))
+        put(second, i, simd.select(pair, root, product / real))
+        put(kind, i, simd.convert(simd.convert(pair, simd.i64), simd.f64))
+
+
+@kernel(fastmath=False)
+def compact_lane(first, second, kind, count, lane, re, im, weights):
+    """The roots of one lane without gaps, pairs first; how many. Weights are 2 for a pair, 1 for a real root."""
+    found = 0
+    for i in range(count):  # without branches, which nothing could foresee
+        set_entry(re, found, lane, entry(first, i, lane))
+        set_entry(im, found, lane, entry(second, i, lane))
+        set_entry(weights, found, lane, 2.0)
+        found += int(entry(kind, i, lane))
+    for i in range(count):
+        real = 1 - int(entry(kind, i, lane))
+        other = entry(second, i, lane)
+        set_entry(re, found, lane, entry(first, i, lane))
+        set_entry(im, found, lane, 0.0)
+        set_entry(weights, found, lane, 1.0)
+        found += real
+        set_entry(re, found, lane, other)
+        set_entry(im, found, lane, 0.0)
+        set_entry(weights, found, lane, 1.0)
+        found += real & int(other != 0.0)  # 0 of x (x - r), which stands first for odd degrees
     return found
 
 
 @kernel(fastmath=False)
-def write_proven(lanes, lane, count, re, im, weights, values, errors, ranks, sweeps, units, answers):
-    """The roots of one lane into a row of answers, both of a pair. units: of x, and of P."""
-    x, residual, bound, iterations, state, converged = answers
+def fill_gaps(counts, most, re, im, weights):
+    """Slots behind a lane's roots repeat its first one, with weight 0."""
+    found = simd.load(counts, LANES)
+    zero = found - found
+    for i in range(most):
+        valid = found > float(i)
+        put(re, i, simd.select(valid, get(re, i), get(re, 0)))
+        put(im, i, simd.select(valid, get(im, i), get(im, 0)))
+        put(weights, i, simd.select(valid, get(weights, i), zero))
+
+
+@kernel(fastmath=False)
+def write_proven(rows, lane, count, re, im, weights, values, errors, ranks, sweeps, units, start, answers):
+    """The roots of one lane from place `start` on, both of a pair. units: of x, and of P.
+
+    answers : pointers to x, residual, error bound and sweeps. The status of all is that of a root which converged.
+    """
+    x, residual, bound, iterations = answers
     for i in range(count):
-        weight = lanes[weights + i, lane]
-        place = int(lanes[ranks + i, lane])
-        real, imaginary = lanes[re + i, lane] * units[0], lanes[im + i, lane] * units[0]
-        for twin in range(int(weight)):
-            x[place, 0] = real
-            x[place, 1] = imaginary if weight == 1.0 or twin == 1 else -imaginary
-            residual[place] = lanes[values + i, lane] * units[1]
-            bound[place] = lanes[errors + i, lane] * units[0]
-            iterations[place] = sweeps
-            state[place], converged[place] = status.CONVERGED, True
+        place = start + int(entry(rows, ranks + i, lane))
+        real, imaginary = entry(rows, re + i, lane) * units[0], entry(rows, im + i, lane) * units[0]
+        value, error = entry(rows, values + i, lane) * units[1], entry(rows, errors + i, lane) * units[0]
+        pair = entry(rows, weights + i, lane) > 1.5
+        simd.store_scalar(simd.advance(x, 2 * place), real)
+        simd.store_scalar(simd.advance(x, 2 * place + 1), -imaginary if pair else imaginary)
+        simd.store_scalar(simd.advance(residual, place), value)
+        simd.store_scalar(simd.advance(bound, place), error)
+        simd.store_scalar(simd.advance(iterations, place), sweeps)
+        if pair:
             place += 1
+            simd.store_scalar(simd.advance(x, 2 * place), real)
+            simd.store_scalar(simd.advance(x, 2 * place + 1), imaginary)
+            simd.store_scalar(simd.advance(residual, place), value)
+            simd.store_scalar(simd.advance(bound, place), error)
+            simd.store_scalar(simd.advance(iterations, place), sweeps)
