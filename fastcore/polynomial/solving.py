@@ -7,6 +7,8 @@ import numpy as np
 from fastcore._core import validate_polynomial as check
 from fastcore._core import validate_polynomial_solving as options
 from fastcore.polynomial.kernels import solving as kernels
+from fastcore.polynomial.kernels.many_values import LEAST_LIMIT
+from fastcore.polynomial.kernels.solving_values import solve_values
 from fastcore.polynomial.record import Solution, Status
 
 __all__ = ["solve"]
@@ -20,7 +22,9 @@ _FLOAT64 = np.dtype(np.float64)
 _STATUSES = tuple(Status(number) for number in range(len(Status)))
 _FINE = (_STATUSES[kernels.CONVERGED], _STATUSES[kernels.TOUCHING])
 _float64 = np.float64
+_NO_TABLE = kernels.NO_TABLE
 _LARGEST_INT = 2**53
+_MANY = 4  # y with one polynomial, from which on lanes are faster
 
 
 def solve(
@@ -99,7 +103,9 @@ def solve(
         and max_iterations is _MAX_ITERATIONS
         and c.flags.c_contiguous
     ):
-        return _record(*kernels.SINGLE.call(c, y, 0.0, -np.inf, np.inf, _XTOL, _YTOL, _MAX_ITERATIONS, kernels.HYBRID))
+        return _record(
+            *kernels.SINGLE.call(c, y, 0.0, -np.inf, np.inf, _XTOL, _YTOL, _MAX_ITERATIONS, kernels.HYBRID, _NO_TABLE)
+        )
     return _solve(c, y, x0, domain, which, method, xtol, ytol, max_iterations)
 
 
@@ -122,11 +128,16 @@ def _solve(
     limit = options.max_iterations(max_iterations)
     shape = options.common_shape(c, y, x0)
     if shape == () and which == "nearest":
-        return _record(*kernels.SINGLE.call(c, float(y), float(x0), low, high, xtol, ytol, limit, number))
+        return _record(*kernels.SINGLE.call(c, float(y), float(x0), low, high, xtol, ytol, limit, number, _NO_TABLE))
+    every = which == "all"
+    is_hybrid = number == kernels.HYBRID and limit >= LEAST_LIMIT
+    if c.ndim == 1 and x0.ndim == 0 and y.size >= _MANY and is_hybrid and not every:
+        found = solve_values(c, np.ascontiguousarray(y).ravel(), float(x0), low, high, xtol, ytol, limit)
+        if found is not None:
+            return Solution(*(each.reshape(shape) for each in found))
     table = c.reshape(-1, c.shape[-1])
     rows = np.arange(len(table)).reshape(c.shape[:-1])
     rows, y, x0 = (np.ascontiguousarray(np.broadcast_to(each, shape)).ravel() for each in (rows, y, x0))
-    every = which == "all"
     slots = max(c.shape[-1] - 1, 1) if every else 1
     out, counts = kernels.solve_many(table, rows, y, x0, low, high, xtol, ytol, limit, number, slots, every)
     if not every:

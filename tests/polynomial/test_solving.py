@@ -246,3 +246,30 @@ def test_solve_options_steer_the_iteration():
 def test_solve_wrong_arguments_raise(options, error, message):
     with pytest.raises(error, match=message):
         solve(np.ones((2, 3)), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"x0": 0.5}, {"domain": (-1, 1.5)}, {"x0": np.inf}, {"domain": (0, np.inf), "x0": 1.0}]
+)
+def test_solve_many_y_in_lanes_equal_problems_alone(rng, options):
+    for degree in range(1, 13):
+        c = rng.standard_normal(degree + 1)
+        y = np.polynomial.polynomial.polyval(rng.uniform(-2, 2, 300), c)
+        y[:8] = np.nan, np.inf, 1e300, 1e-300, 0, c[0], 1e6, -1e6
+        lanes, alone = solve(c, y, **options), solve(np.tile(c, (300, 1)), y, **options)
+        np.testing.assert_array_equal(lanes.status, alone.status)
+        np.testing.assert_array_equal(lanes.converged, alone.converged)
+        np.testing.assert_allclose(lanes.x, alone.x, rtol=16 * UNIT)
+        assert (lanes.residual <= np.maximum(1e-10, lanes.error_bound))[lanes.converged].all()
+
+
+@pytest.mark.parametrize("name", ["Wilkinson 10", "Chebyshev T20", "(x - 1)^7 (x + 1)^3 x^2", "roots near 1e50", "x^5"])
+def test_solve_many_y_near_critical_values_converge(name, rng):
+    c = hard_cases.HARD[name]
+    critical = np.polynomial.polynomial.polyroots(np.polynomial.polynomial.polyder(c))
+    values = np.polynomial.polynomial.polyval(np.sort(critical.real), c)
+    y = np.concatenate([values * (1 + delta) for delta in (0, 1e-15, -1e-15, 1e-12, -1e-9, 1e-6, -1e-3)])
+    lanes, alone = solve(c, y), solve(np.tile(c, (len(y), 1)), y)
+    np.testing.assert_array_equal(lanes.status, alone.status)
+    good = lanes.converged
+    assert (lanes.residual[good] <= np.maximum(1e-10, lanes.error_bound[good])).all()

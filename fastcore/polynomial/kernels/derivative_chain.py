@@ -15,9 +15,13 @@ import numpy as np
 from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels.error_free import UNIT, two_product, two_sum
 from fastcore.polynomial.kernels.monotone import (
+    ENOUGH,
     HIDDEN,
     LARGEST,
+    NONE,
+    POLISH,
     QUICK_STEP,
+    TOP,
     compensated,
     exact_steps,
     find_root,
@@ -100,7 +104,7 @@ def load_scaled(c, degree, y, heads, tails):
     if degree == 0:
         return shift
     # No term is larger than this one is at the bound of the roots, degree + 1 times.
-    reach = exponent(heads[degree]) + degree * (exponent(root_bound(heads, 0, degree)) + 1)
+    reach = exponent(heads[degree]) + degree * (exponent(root_bound(heads, TOP, degree)) + 1)
     room = smallest + shift - LOWEST_EXPONENT
     if reach > HIGHEST_EXPONENT:
         more = -min(reach - HIGHEST_EXPONENT, max(room, 0))
@@ -144,7 +148,7 @@ def decided_value(heads, tails, start, degree, derivative, x, a, b, slack):
     noise = UNIT * scale + slack
     near = not abs(value) > noise
     if near and derivative >= 0:
-        x, _, _ = exact_steps(heads, tails, derivative, degree - 1, a, b, curvature > 0.0, x, 2.0 * UNIT, 8)
+        x, _, _ = exact_steps(heads, tails, derivative, degree - 1, a, b, curvature > 0.0, x, 2.0 * UNIT, POLISH)
         value, slope, scale = compensated(heads, tails, start, degree, x)
         noise = UNIT * scale + slack
         near = not abs(value) > noise
@@ -179,11 +183,11 @@ def level_breaks(heads, tails, start, degree, low, high, open_low, open_high, br
     -------
     the number of roots written, ascending
     """
-    derivative = start + degree + 1 if degree > 1 else -1
+    derivative = start + degree + 1 if degree > 1 else NONE
     centre = -heads[start + degree - 1] / (degree * heads[start + degree])
     left, left_value, left_curvature = low, sign_at_infinity(heads[start + degree], degree, -1), 0.0
     if not open_low:
-        _, left_value, _, _, _ = decided_value(heads, tails, start, degree, -1, low, low, low, 0.0)
+        _, left_value, _, _, _ = decided_value(heads, tails, start, degree, NONE, low, low, low, 0.0)
     found = 0
     for i in range(count + 1):
         if i < count:
@@ -195,11 +199,11 @@ def level_breaks(heads, tails, start, degree, low, high, open_low, open_high, br
             right, right_value, right_curvature = high, sign_at_infinity(heads[start + degree], degree, 1), 0.0
             near = False
             if not open_high:
-                _, right_value, _, _, _ = decided_value(heads, tails, start, degree, -1, high, high, high, 0.0)
+                _, right_value, _, _, _ = decided_value(heads, tails, start, degree, NONE, high, high, high, 0.0)
         if (left_value < 0.0 and right_value > 0.0) or (left_value > 0.0 and right_value < 0.0):
             x = first_point(left, left_value, left_curvature, right, right_value, right_curvature, centre)
             rises = right_value > 0.0
-            x, _, _ = find_root(heads, tails, start, degree, left, right, rises, x, QUICK_STEP, 200)
+            x, _, _ = find_root(heads, tails, start, degree, left, right, rises, x, QUICK_STEP, ENOUGH)
             roots[found] = x
             found += 1
         elif near:
@@ -233,7 +237,7 @@ def critical_points(heads, tails, degree, low, high, points, spare):
     low, high = max(low, -bound), min(high, bound)
     if not low < high:
         return 0
-    count = 0
+    count = TOP
     start = chain_size(degree) - 3
     for level_degree in range(1, degree):
         count = level_breaks(heads, tails, start, level_degree, low, high, open_low, open_high, points, count, spare)
@@ -266,7 +270,7 @@ def candidates(heads, tails, degree, low, high, slack, points, count, left, righ
     number : of candidates
     nearest : the one of all these points where the absolute value is least
     """
-    bound = root_bound(heads, 0, degree)
+    bound = root_bound(heads, TOP, degree)
     open_low, open_high = low < -bound, high > bound
     low, high = max(low, -bound), min(high, bound)
     if not low <= high:  # the domain is beyond all roots
@@ -276,7 +280,7 @@ def candidates(heads, tails, degree, low, high, slack, points, count, left, righ
     last, last_value, last_curvature = low, sign_at_infinity(leading, degree, -1), 0.0
     near, size = False, np.inf
     if not open_low:
-        _, last_value, _, near, size = decided_value(heads, tails, 0, degree, -1, low, low, low, slack)
+        _, last_value, _, near, size = decided_value(heads, tails, TOP, degree, NONE, low, low, low, slack)
     number, nearest, least = 0, low, size
     best, best_size = low, size if near else np.inf  # of the points about zero since the last candidate or clear sign
     beside = False  # whether such points lie beside a candidate
@@ -285,12 +289,12 @@ def candidates(heads, tails, degree, low, high, slack, points, count, left, righ
         if i < count:
             after = points[i + 1] if i + 1 < count else high
             x, value, curvature, near, size = decided_value(
-                heads, tails, 0, degree, degree + 1, points[i], max(last, low), after, slack
+                heads, tails, TOP, degree, degree + 1, points[i], max(last, low), after, slack
             )
         else:
             x, value, curvature, near, size = high, sign_at_infinity(leading, degree, 1), 0.0, False, np.inf
             if not open_high:
-                _, value, _, near, size = decided_value(heads, tails, 0, degree, -1, high, high, high, slack)
+                _, value, _, near, size = decided_value(heads, tails, TOP, degree, NONE, high, high, high, slack)
         if size < least:
             nearest, least = x, size
         if (sign < 0.0 and value > 0.0) or (sign > 0.0 and value < 0.0):
@@ -347,7 +351,7 @@ def chain_roots(heads, tails, degree, low, high, tolerance, roots, touching, scr
         x = first[i]
         if kinds[i] != TOUCHES:
             rises = kinds[i] == RISES
-            x, _, _ = find_root(heads, tails, 0, degree, left[i], right[i], rises, x, tolerance, 200)
+            x, _, _ = find_root(heads, tails, TOP, degree, left[i], right[i], rises, x, tolerance, ENOUGH)
         roots[i] = x
         touching[i] = kinds[i] == TOUCHES
     return number

@@ -15,6 +15,8 @@ LARGEST = 1.7976931348623157e308
 # A value of Horner's rule at least this many times its scale has the right sign: 2 u of rounding and 2 u for
 # coefficients that are double-double and lose their tails, and as much again.
 HIDDEN = 8.0 * UNIT
+# Numba compiles a callee again for each literal integer: these are of a type instead.
+TOP, NONE, POLISH, ENOUGH = np.int64(0), np.int64(-1), np.int64(8), np.int64(200)
 # Halley's step triples the digits: after one below this the next would be below the last place.
 QUICK_STEP = 2.0**-24
 SLOW = 9  # steps; from a good start four do

@@ -16,7 +16,8 @@ from fastcore.polynomial.kernels.derivative_chain import (
 )
 from fastcore.polynomial.kernels.descent import descend
 from fastcore.polynomial.kernels.error_free import UNIT
-from fastcore.polynomial.kernels.monotone import LARGEST, compensated, find_root, taylor
+from fastcore.polynomial.kernels.monotone import LARGEST, TOP, compensated, find_root, taylor
+from fastcore.polynomial.kernels.pieces import fill_pieces
 from fastcore.polynomial.kernels.scaling import scaled
 from fastcore.polynomial.kernels.status import (
     CONVERGED,
@@ -27,8 +28,8 @@ from fastcore.polynomial.kernels.status import (
     ZERO_POLYNOMIAL,
 )
 
-HYBRID, NEWTON, DESCENT = 0, 1, 2  # methods
-REGULAR = -1  # no status: the problem has a degree above 0 and is finite
+HYBRID, NEWTON, DESCENT, PIECES = 0, 1, 2, 3  # methods
+REGULAR = np.int64(-1)  # no status: the problem has a degree above 0 and is finite
 
 PROBLEMS_PER_CHUNK = 64
 CHAIN_NS = 20.0  # of the critical points, times the square of the degree; measured 15 to 50 by the number of roots
@@ -62,8 +63,8 @@ def without_solving(status, c, y, x0):
 @kernel
 def judged(heads, tails, degree, shift, slack, ytol, x, iterations, status):
     """The answer at x: residual, bound and, where status is CONVERGED, whether that is so."""
-    value, _, _ = compensated(heads, tails, 0, degree, x)
-    _, _, _, scale = taylor(heads, 0, degree, x)
+    value, _, _ = compensated(heads, tails, TOP, degree, x)
+    _, _, _, scale = taylor(heads, TOP, degree, x)
     residual = scaled(abs(value), -shift)
     bound = scaled(2.0 * UNIT * scale + abs(tails[0]) + slack, -shift)
     if status == CONVERGED and not residual <= max(ytol, bound):
@@ -101,7 +102,7 @@ def nearest_root(heads, tails, degree, x0, tolerance, limit, left, right, first,
             x, iterations, status = first[chosen], 1, TOUCHING
         else:
             a, b, rises = left[chosen], right[chosen], kinds[chosen] == RISES
-            root, _, steps = find_root(heads, tails, 0, degree, a, b, rises, first[chosen], tolerance, limit)
+            root, _, steps = find_root(heads, tails, TOP, degree, a, b, rises, first[chosen], tolerance, limit)
             if status == NO_REAL_SOLUTION or is_nearer(root, x, x0):
                 x, iterations, status = root, steps, CONVERGED
         kinds[chosen] = done
@@ -130,10 +131,10 @@ def is_exact_end(x, low, high, residual):
 
 @kernel
 def prepare(c, degree, low, high, heads, tails, points, spare):
-    """The number of critical points of P, which do not depend on y; the chain is filled."""
-    load_scaled(c, degree, 0.0, heads, tails)
+    """(shift, number of critical points) of P, which do not depend on y; the chain is filled."""
+    shift = load_scaled(c, degree, 0.0, heads, tails)
     fill_chain(heads, tails, degree)
-    return critical_points(heads, tails, degree, low, high, points, spare)
+    return shift, critical_points(heads, tails, degree, low, high, points, spare)
 
 
 @kernel
@@ -152,8 +153,13 @@ def nearest_answer(c, y, x0, degree, low, high, xtol, ytol, limit, count, heads,
     return x, residual, bound, steps, status
 
 
-def solve_single(c, y, x0, low, high, xtol, ytol, limit, method):
-    """x, residual, error_bound, iterations, status of one problem."""
+def solve_single(c, y, x0, low, high, xtol, ytol, limit, method, table):
+    """x, residual, error_bound, iterations, status of one problem.
+
+    With method PIECES, the table (5, n + 1) of `many_values` instead, for y = 0: the polynomial in its last row, and
+    number and place in the places of iterations and status, shift in that of x. Of a kernel of its own, the chain of
+    derivatives would be compiled once more.
+    """
     x0 = min(max(x0, low), high) if x0 == x0 else x0
     status, degree = kind_of(c, y, x0)
     if status != REGULAR:
@@ -161,13 +167,18 @@ def solve_single(c, y, x0, low, high, xtol, ytol, limit, method):
     size = chain_size(degree)
     chain = np.empty((2, size))
     heads, tails = chain[0], chain[1]
-    if method != HYBRID:
+    if method in (NEWTON, DESCENT):
         shift = load_scaled(c, degree, y, heads, tails)
         slack = slack_of(c, y, shift)
         return local_answer(heads, tails, degree, low, high, x0, method, xtol, limit, shift, slack, ytol)
     scratch = np.empty((5, degree + 1))
     kinds = np.empty(degree + 1, np.int64)
-    count = prepare(c, degree, low, high, heads, tails, scratch[0], scratch[1])
+    shift, count = prepare(c, degree, low, high, heads, tails, scratch[0], scratch[1])
+    if method == PIECES:
+        for k in range(degree + 1):
+            table[4, k] = heads[k]
+        number, place = fill_pieces(heads, tails, degree, low, high, scratch[0], count, x0, table)
+        return np.float64(shift), 0.0, 0.0, number, place
     return nearest_answer(c, y, x0, degree, low, high, xtol, ytol, limit, count, heads, tails, scratch, kinds)
 
 
@@ -196,7 +207,7 @@ def all_answers(c, y, degree, low, high, xtol, ytol, limit, count, heads, tails,
         x, steps, status = first[i], 1, TOUCHING
         if kinds[i] != TOUCHES:
             rises = kinds[i] == RISES
-            x, _, steps = find_root(heads, tails, 0, degree, left[i], right[i], rises, x, xtol, limit)
+            x, _, steps = find_root(heads, tails, TOP, degree, left[i], right[i], rises, x, xtol, limit)
             status = CONVERGED
         x, residual, bound, steps, status = judged(heads, tails, degree, shift, slack, ytol, x, steps, status)
         if status == TOUCHING and is_exact_end(x, low, high, residual):
@@ -235,7 +246,7 @@ def solve_items(c, rows, y, x0, low, high, xtol, ytol, limit, method, slots, out
                 continue
             if rows[i] != row:
                 row = rows[i]
-                count = prepare(own, degree, low, high, heads, tails, scratch[0], scratch[1])
+                _, count = prepare(own, degree, low, high, heads, tails, scratch[0], scratch[1])
             if counts.size == 0:
                 x, residual, bound, steps, status = nearest_answer(
                     own, y[i], start, degree, low, high, xtol, ytol, limit, count, heads, tails, scratch, kinds
@@ -255,12 +266,14 @@ def solve_parallel(body, workers, c, rows, y, x0, low, high, xtol, ytol, limit, 
 
 _F64, _I64 = types.float64, types.int64
 _C_VECTOR = types.Array(_F64, 1, "C", readonly=True)
+_TABLE = types.Array(_F64, 2, "C")
+NO_TABLE = np.empty((0, 0))
 SINGLE = Direct(
     solve_single,
-    types.Tuple((_F64, _F64, _F64, _I64, _I64))(_C_VECTOR, _F64, _F64, _F64, _F64, _F64, _F64, _I64, _I64),
+    types.Tuple((_F64, _F64, _F64, _I64, _I64))(_C_VECTOR, _F64, _F64, _F64, _F64, _F64, _F64, _I64, _I64, _TABLE),
 )
 _I64_VECTOR = types.Array(_I64, 1, "C", readonly=True)
-_OUT = types.Tuple(
+OUT = types.Tuple(
     (
         *(types.Array(_F64, 1, "C") for _ in range(3)),
         *(types.Array(each, 1, "C") for each in (types.int32, types.int8)),
@@ -282,16 +295,25 @@ _ITEMS = SharedWork(
         _I64,
         _I64,
         _I64,
-        _OUT,
+        OUT,
         types.Array(_I64, 1, "C"),
     ],
 )
 
 
+def reserve_answers(size):
+    """The six arrays of answers, unwritten."""
+    return (
+        *(np.empty(size) for _ in range(3)),
+        np.empty(size, np.int32),
+        np.empty(size, np.int8),
+        np.empty(size, bool),
+    )
+
+
 def solve_many(c, rows, y, x0, low, high, xtol, ytol, limit, method, slots, every):
     """Answers of y[i] = P_rows[i](x): six arrays (N * slots,) as in the record, and the counts (N,) or (0,)."""
-    size = y.size * slots
-    out = (*(np.empty(size) for _ in range(3)), np.empty(size, np.int32), np.empty(size, np.int8), np.empty(size, bool))
+    out = reserve_answers(y.size * slots)
     if slots > 1:
         for each in out[:3]:
             each[:] = np.nan
