@@ -8,7 +8,7 @@ from fastcore._core import validate
 
 __all__ = ["broadcast_shape", "coefficient_array", "coefficients_along", "numbers", "order", "points", "scale"]
 
-_SINGLE = {np.dtype(np.float16): np.float32, np.dtype(np.float32): np.float32, np.dtype(np.complex64): np.complex64}
+_KEPT = "fdFD"
 
 
 def numbers(x: Any, name: str) -> np.ndarray:
@@ -19,11 +19,14 @@ def numbers(x: Any, name: str) -> np.ndarray:
     TypeError : x is not of numbers
     """
     array = validate.as_native_array(x, name)
-    kind = array.dtype.kind
-    if kind not in "fciub":
-        raise TypeError(f"{name} must be an array of numbers. Got dtype {array.dtype}.")
-    wanted = _SINGLE.get(array.dtype, np.complex128 if kind == "c" else np.float64)
-    return array.astype(wanted, copy=False)
+    dtype = array.dtype
+    if dtype.char in _KEPT:
+        return array
+    if dtype.kind not in "fciub":
+        raise TypeError(f"{name} must be an array of numbers. Got dtype {dtype}.")
+    if dtype.char == "e":
+        return array.astype(np.float32)
+    return array.astype(np.complex128 if dtype.kind == "c" else np.float64)
 
 
 def points(x: Any) -> np.ndarray:
@@ -98,6 +101,8 @@ def broadcast_shape(x: np.ndarray, c: np.ndarray) -> tuple[int, ...]:
     ------
     ValueError : they do not broadcast
     """
+    if c.ndim == 1:  # 3 us less
+        return x.shape
     try:
         return np.broadcast_shapes(x.shape, c.shape[:-1])
     except ValueError:

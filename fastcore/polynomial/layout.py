@@ -1,5 +1,6 @@
 """Polynomials and points of any shapes that broadcast, as the flat arrays that kernels read."""
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ class Arrangement(NamedTuple):
 
 def arrange(x: np.ndarray, batch: tuple[int, ...], shape: tuple[int, ...]) -> Arrangement:
     """Points x and polynomials of shape ``batch``, which broadcast to ``shape``."""
-    polynomials = int(np.prod(batch, dtype=np.int64))
+    polynomials = prod(batch)
     if polynomials == 1:
         return Arrangement(np.ascontiguousarray(x).reshape(-1), 1, shape, None)
     lead = len(shape) - len(batch)

@@ -21,7 +21,6 @@ __all__ = ["ITEM_POINTS", "evaluate", "evaluate_one", "evaluate_pair", "evaluate
 WIDE_F64 = LaneCount(8 * simd.F64_LANES)
 WIDE_F32 = LaneCount(8 * simd.F32_LANES)
 HALF_F64 = LaneCount(4 * simd.F64_LANES)
-HALF_F32 = LaneCount(4 * simd.F32_LANES)
 
 ITEM_POINTS = 8192  # a piece of work: 64 KB of points, 64 KB of results, 2.5 us for a line, 6 us at degree 20
 # Serial nanoseconds: of a point (memory) and of each of its coefficients, measured at 1e6 points.
@@ -51,22 +50,32 @@ def values_of_points(c, count, x, out, size, wide, lanes):
 
 
 @kernel(inline=True)
-def pairs_of_points(c, count, x, values, slopes, size, lanes):
+def pair_at(c, count, points):
+    """(P, P') at a vector of points; c is a pointer."""
+    value = like(points, simd.load_scalar(simd.advance(c, count - 1)))
+    slope = like(points, 0.0)
+    if count > 1:  # 0 * x is NaN for an infinite x
+        slope = value
+        value = simd.fma(value, points, simd.load_scalar(simd.advance(c, count - 2)))
+    for k in range(count - 3, -1, -1):
+        slope = simd.fma(slope, points, value)
+        value = simd.fma(value, points, simd.load_scalar(simd.advance(c, k)))
+    return value, slope
+
+
+@kernel(inline=True)
+def pairs_of_points(c, count, x, values, slopes, size, wide, lanes):
     """values[i] = P(x[i]), slopes[i] = P'(x[i]) for i < size; all but the numbers are pointers."""
-    top = simd.load_scalar(simd.advance(c, count - 1))
     i = 0
+    while i + wide <= size:
+        value, slope = pair_at(c, count, simd.load(simd.advance(x, i), wide))
+        simd.store(simd.advance(values, i), value)
+        simd.store(simd.advance(slopes, i), slope)
+        i += wide
     while i < size:
-        points = simd.load_first(simd.advance(x, i), lanes, size - i)
-        value = like(points, top)
-        slope = like(points, 0.0)
-        if count > 1:  # 0 * x is NaN for an infinite x
-            slope = value
-            value = simd.fma(value, points, simd.load_scalar(simd.advance(c, count - 2)))
-        for k in range(count - 3, -1, -1):
-            slope = simd.fma(slope, points, value)
-            value = simd.fma(value, points, simd.load_scalar(simd.advance(c, k)))
-        simd.store_first(simd.advance(values, i), value, size - i)
-        simd.store_first(simd.advance(slopes, i), slope, size - i)
+        last, last_slope = pair_at(c, count, simd.load_first(simd.advance(x, i), lanes, size - i))
+        simd.store_first(simd.advance(values, i), last, size - i)
+        simd.store_first(simd.advance(slopes, i), last_slope, size - i)
         i += lanes
 
 
@@ -95,7 +104,7 @@ def values_of_items(c, x, out, rows, item_rows, counter, wide, lanes):
 
 
 @kernel
-def pairs_of_items(c, x, values, slopes, rows, item_rows, counter, lanes):
+def pairs_of_items(c, x, values, slopes, rows, item_rows, counter, wide, lanes):
     count, size = c.size // rows, values.size // rows
     x_step = size if x.size == values.size else 0
     item = next_item(counter, -1)
@@ -103,9 +112,10 @@ def pairs_of_items(c, x, values, slopes, rows, item_rows, counter, lanes):
     while first < stop:
         for row in range(first, stop):
             place = row * size + start
+            coefficients = simd.advance(simd.pointer(c), row * count)
             source = simd.advance(simd.pointer(x), row * x_step + start)
             target, other = simd.advance(simd.pointer(values), place), simd.advance(simd.pointer(slopes), place)
-            pairs_of_points(simd.advance(simd.pointer(c), row * count), count, source, target, other, points, lanes)
+            pairs_of_points(coefficients, count, source, target, other, points, wide, lanes)
         item = next_item(counter, item)
         first, stop, start, points = place_of(item, rows, size, item_rows)
 
@@ -124,11 +134,7 @@ def values_parallel(body, workers, c, x, out, rows, item_rows, counter):
 
 
 def pairs_f64(c, x, values, slopes, rows, item_rows, counter):
-    pairs_of_items(c, x, values, slopes, rows, item_rows, counter, HALF_F64)
-
-
-def pairs_f32(c, x, values, slopes, rows, item_rows, counter):
-    pairs_of_items(c, x, values, slopes, rows, item_rows, counter, HALF_F32)
+    pairs_of_items(c, x, values, slopes, rows, item_rows, counter, HALF_F64, simd.F64_LANES)
 
 
 def pairs_parallel(body, workers, c, x, values, slopes, rows, item_rows, counter):
@@ -205,8 +211,7 @@ def _shared(dtype, body, driver, results):
 
 _VALUES = {"d": _shared(types.float64, values_f64, values_parallel, 1)}
 _VALUES["f"] = _shared(types.float32, values_f32, values_parallel, 1)
-_PAIRS = {"d": _shared(types.float64, pairs_f64, pairs_parallel, 2)}
-_PAIRS["f"] = _shared(types.float32, pairs_f32, pairs_parallel, 2)
+_PAIRS = _shared(types.float64, pairs_f64, pairs_parallel, 2)
 _EACH = {
     char: _shared(kind, one_each, values_parallel, 1) for char, kind in (("d", types.float64), ("f", types.float32))
 }
@@ -244,6 +249,6 @@ def evaluate(c, x, out, rows):
 
 
 def evaluate_pair(c, x, values, slopes, rows):
-    """Values and first derivatives."""
+    """Values and first derivatives: float64."""
     work = values.size * (2 * POINT_NS + PAIR_NS * (c.size // rows))
-    _PAIRS[values.dtype.char](worth_threads(work), c, x, values, slopes, rows, item_rows(values.size // rows))
+    _PAIRS(worth_threads(work), c, x, values, slopes, rows, item_rows(values.size // rows))

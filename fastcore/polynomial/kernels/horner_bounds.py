@@ -5,6 +5,7 @@ what that left out, so that c + low is right to twice the precision, and `slack`
 or, for compensated Horner, |low| u and the error of c + low. Both have the size of c, or are one zero.
 """
 
+import numpy as np
 from numba import prange, types
 
 from fastcore._core import simd
@@ -23,7 +24,7 @@ from fastcore.polynomial.kernels.error_free import (
 )
 from fastcore.polynomial.kernels.horner import place_of
 
-__all__ = ["evaluate_bounded", "evaluate_compensated"]
+__all__ = ["NOTHING", "evaluate_bounded", "evaluate_compensated", "shared_items"]
 
 # The chains are twice as long as Horner's, and have twice as many values to keep.
 LANES = LaneCount(4 * simd.F64_LANES)
@@ -57,20 +58,34 @@ def compensated(c, low, slack, step, count, x):
 
 
 @kernel(inline=True, fastmath=False)
-def put_points(c, low, slack, row, step, count, x, x_at, values, bounds, at, size, lanes):
-    """Points x[x_at : x_at + size] of one polynomial, by whole vectors with the last one cut off."""
+def at_points(c, low, slack, row, step, count, points):
+    """(value, bound) at a vector of points, of one of the polynomials; low None for plain Horner."""
     coefficients = simd.advance(simd.pointer(c), row * count)
     slacks = simd.advance(simd.pointer(slack), row * count * step)
-    for i in range(0, size, lanes):
-        points = simd.load_first(simd.advance(simd.pointer(x), x_at + i), lanes, size - i)
-        if low is None:
-            value, bound = bounded(coefficients, slacks, step, count, points)
-        else:
-            lows = simd.advance(simd.pointer(low), row * count * step)
-            value, bound = compensated(coefficients, lows, slacks, step, count, points)
-        simd.store_first(simd.advance(simd.pointer(values), at + i), value, size - i)
+    if low is None:
+        return bounded(coefficients, slacks, step, count, points)
+    lows = simd.advance(simd.pointer(low), row * count * step)
+    return compensated(coefficients, lows, slacks, step, count, points)
+
+
+@kernel(inline=True, fastmath=False)
+def put_points(c, low, slack, row, step, count, x, x_at, values, bounds, at, size):
+    """Points x[x_at : x_at + size] of one polynomial, by whole vectors with the last one cut off."""
+    i = 0
+    while i + LANES <= size:
+        points = simd.load(simd.advance(simd.pointer(x), x_at + i), LANES)
+        value, bound = at_points(c, low, slack, row, step, count, points)
+        simd.store(simd.advance(simd.pointer(values), at + i), value)
         if bounds is not None:
-            simd.store_first(simd.advance(simd.pointer(bounds), at + i), bound, size - i)
+            simd.store(simd.advance(simd.pointer(bounds), at + i), bound)
+        i += LANES
+    while i < size:  # masks of several registers are slow to make
+        part = simd.load_first(simd.advance(simd.pointer(x), x_at + i), simd.F64_LANES, size - i)
+        last, of_last = at_points(c, low, slack, row, step, count, part)
+        simd.store_first(simd.advance(simd.pointer(values), at + i), last, size - i)
+        if bounds is not None:
+            simd.store_first(simd.advance(simd.pointer(bounds), at + i), of_last, size - i)
+        i += simd.F64_LANES
 
 
 @kernel(fastmath=False)
@@ -82,61 +97,49 @@ def put_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
     item = next_item(counter, -1)
     first, stop, start, points = place_of(item, rows, size, item_rows)
     while first < stop:
-        whole = points // LANES * LANES
         for row in range(first, stop):
             x_at, at = row * x_step + start, row * size + start
-            put_points(c, low, slack, row, step, count, x, x_at, values, bounds, at, whole, LANES)
-            x_at, at = x_at + whole, at + whole
-            put_points(c, low, slack, row, step, count, x, x_at, values, bounds, at, points - whole, simd.F64_LANES)
+            put_points(c, low, slack, row, step, count, x, x_at, values, bounds, at, points)
         item = next_item(counter, item)
         first, stop, start, points = place_of(item, rows, size, item_rows)
 
 
-def bounded_items(c, slack, x, values, bounds, rows, item_rows, counter):
+def bounded_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
     put_items(c, None, slack, x, values, bounds, rows, item_rows, counter)
 
 
-def bounded_parallel(body, workers, c, slack, x, values, bounds, rows, item_rows, counter):
-    for _ in prange(workers):
-        call_by_address(body, (c, slack, x, values, bounds, rows, item_rows, counter))
-
-
-def compensated_items(c, low, slack, x, values, rows, item_rows, counter):
+def compensated_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
     put_items(c, low, slack, x, values, None, rows, item_rows, counter)
-
-
-def compensated_parallel(body, workers, c, low, slack, x, values, rows, item_rows, counter):
-    for _ in prange(workers):
-        call_by_address(body, (c, low, slack, x, values, rows, item_rows, counter))
 
 
 def bounded_compensated_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
     put_items(c, low, slack, x, values, bounds, rows, item_rows, counter)
 
 
-def bounded_compensated_parallel(body, workers, c, low, slack, x, values, bounds, rows, item_rows, counter):
+def parallel_items(body, workers, c, low, slack, x, values, bounds, rows, item_rows, counter):
     for _ in prange(workers):
         call_by_address(body, (c, low, slack, x, values, bounds, rows, item_rows, counter))
 
 
-_READ, _WRITE = types.Array(types.float64, 1, "C", readonly=True), types.Array(types.float64, 1, "C")
-_NUMBERS = [types.int64, types.int64]
-_BOUNDED = SharedWork(bounded_items, bounded_parallel, [_READ] * 3 + [_WRITE] * 2 + _NUMBERS)
-_COMPENSATED = SharedWork(compensated_items, compensated_parallel, [_READ] * 4 + [_WRITE] + _NUMBERS)
-_BOTH = SharedWork(bounded_compensated_items, bounded_compensated_parallel, [_READ] * 4 + [_WRITE] * 2 + _NUMBERS)
+def shared_items(body):
+    """One signature for all, those of horner_complex.py as well, so that one driver is compiled."""
+    read, write = types.Array(types.float64, 1, "C", readonly=True), types.Array(types.float64, 1, "C")
+    return SharedWork(body, parallel_items, [read] * 4 + [write] * 2 + [types.int64] * 2)
+
+
+_BOUNDED, _COMPENSATED = shared_items(bounded_items), shared_items(compensated_items)
+_BOTH = shared_items(bounded_compensated_items)
+NOTHING = np.zeros(0)
 
 
 def evaluate_bounded(c, slack, x, values, bounds, rows):
     """Plain values and bounds on their errors."""
     work = horner.worth_threads(BOUNDED_NS * values.size * (c.size // rows))
-    _BOUNDED(work, c, slack, x, values, bounds, rows, horner.item_rows(values.size // rows))
+    _BOUNDED(work, c, NOTHING, slack, x, values, bounds, rows, horner.item_rows(values.size // rows))
 
 
 def evaluate_compensated(c, low, slack, x, values, bounds, rows):
     """Values as if computed in twice the precision and rounded, and bounds on their errors, or None."""
     work = horner.worth_threads(COMPENSATED_NS * values.size * (c.size // rows))
-    item_rows = horner.item_rows(values.size // rows)
-    if bounds is None:
-        _COMPENSATED(work, c, low, slack, x, values, rows, item_rows)
-    else:
-        _BOTH(work, c, low, slack, x, values, bounds, rows, item_rows)
+    items, results = (_COMPENSATED, NOTHING) if bounds is None else (_BOTH, bounds)
+    items(work, c, low, slack, x, values, results, rows, horner.item_rows(values.size // rows))

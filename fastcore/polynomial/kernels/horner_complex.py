@@ -1,4 +1,4 @@
-"""Horner's rule for complex128: plain, with error bounds, and compensated, for many points in lanes.
+"""Horner's rule for complex128, plain, and compensated with error bounds, for many points in lanes.
 
 Layouts as in horner.py and horner_bounds.py; complex arrays come as float64 ones of twice the size, the parts side by
 side. A block of points is taken apart into real and imaginary parts, so that lanes hold one kind.
@@ -8,22 +8,22 @@ evaluation in complex floating point arithmetic", section 4.
 """
 
 import numpy as np
-from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.simd.host import LaneCount
-from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore._core.work import next_item
 from fastcore.polynomial.kernels import horner
 from fastcore.polynomial.kernels.either import absolute, choose, like
 from fastcore.polynomial.kernels.error_free import INFINITY, SMALLEST_BOUND, TINY, UNIT, two_product, two_sum
 from fastcore.polynomial.kernels.horner import place_of
+from fastcore.polynomial.kernels.horner_bounds import NOTHING, shared_items
 
-__all__ = ["evaluate", "evaluate_bounded", "evaluate_compensated"]
+__all__ = ["evaluate", "evaluate_compensated"]
 
 LANES = LaneCount(2 * simd.F64_LANES)
 BLOCK = 256
-PLAIN_NS, BOUNDED_NS, COMPENSATED_NS = 0.16, 0.4, 1.6  # a coefficient of a point
+PLAIN_NS, COMPENSATED_NS = 0.16, 1.6  # a coefficient of a point
 
 
 @kernel(inline=True, fastmath=False)
@@ -33,30 +33,16 @@ def modulus_bound(re, im):
 
 
 @kernel(inline=True, fastmath=False)
-def complex_step(re, im, size, xr, xi, radius, cr, ci):
-    """(re, im) of value * x + c, and the sum of the sizes of all that was rounded, each within 1 u (3 without FMA)."""
-    inner_re, inner_im = simd.fma(-im, xi, like(xr, cr)), simd.fma(im, xr, like(xr, ci))
-    new_re, new_im = simd.fma(re, xr, inner_re), simd.fma(re, xi, inner_im)
-    rounded = (absolute(inner_re) + absolute(inner_im)) + (absolute(new_re) + absolute(new_im))
-    if not simd.HAS_FMA:
-        rounded += abs(cr) + abs(ci)
-    return new_re, new_im, simd.fma(size, radius, rounded)
-
-
-@kernel(inline=True, fastmath=False)
-def plain_value(c, slack, step, count, xr, xi):
-    """(re, im, bound) at vectors of points; c and slack are pointers to pairs."""
+def plain_value(c, count, xr, xi):
+    """(re, im) at vectors of points; c is a pointer to pairs."""
     top = 2 * (count - 1)
     re, im = like(xr, simd.load_scalar(simd.advance(c, top))), like(xr, simd.load_scalar(simd.advance(c, top + 1)))
-    radius = modulus_bound(xr, xi)
-    size = like(xr, TINY + slack_of(slack, step * top))
     for k in range(top - 2, -1, -2):
         cr, ci = simd.load_scalar(simd.advance(c, k)), simd.load_scalar(simd.advance(c, k + 1))
-        re, im, size = complex_step(re, im, size, xr, xi, radius, cr, ci)
-        size += slack_of(slack, step * k)
-    unit = UNIT if simd.HAS_FMA else 3.0 * UNIT
-    bound = size * (unit * (1.0 + (8.0 * count + 8.0) * UNIT)) + SMALLEST_BOUND
-    return re, im, choose(bound < INFINITY, bound, INFINITY)
+        new_re = simd.fma(re, xr, simd.fma(-im, xi, like(xr, cr)))
+        im = simd.fma(re, xi, simd.fma(im, xr, like(xr, ci)))
+        re = new_re
+    return re, im
 
 
 @kernel(inline=True)
@@ -107,81 +93,73 @@ def compensated_complex_end(re, im, error_re, error_im, size, count):
     return choose(finite, sum_re, re), choose(finite, sum_im, im), bound
 
 
-@kernel(fastmath=False)
-def put_block(c, low, slack, row, step, count, x, x_at, values, bounds, at, size, parts):
-    """At most BLOCK points x[x_at : x_at + size] of one polynomial; parts (4, BLOCK) is scratch memory."""
-    xr, xi, re, im = parts[0], parts[1], parts[2], parts[3]
-    points, results = x[2 * x_at : 2 * (x_at + size)], values[2 * at : 2 * (at + size)]
-    for i in range(size):
-        xr[i], xi[i] = points[2 * i], points[2 * i + 1]
-    coefficients = simd.advance(simd.pointer(c), 2 * row * count)
-    slacks = simd.advance(simd.pointer(slack), 2 * row * count * step)
-    for i in range(0, size, LANES):
-        a, b = simd.load(simd.advance(simd.pointer(xr), i), LANES), simd.load(simd.advance(simd.pointer(xi), i), LANES)
+@kernel(inline=True, fastmath=False)
+def put_block(c, low, slack, step, count, parts):
+    """Values of one polynomial at a block of points; all are pointers, but `low` is None for plain Horner."""
+    for i in range(0, BLOCK, LANES):
+        place = simd.advance(parts, i)
+        xr, xi = simd.load(place, LANES), simd.load(simd.advance(place, BLOCK), LANES)
         if low is None:
-            value_re, value_im, bound = plain_value(coefficients, slacks, step, count, a, b)
+            re, im = plain_value(c, count, xr, xi)
         else:
-            lows = simd.advance(simd.pointer(low), 2 * row * count * step)
-            value_re, value_im, bound = compensated_value(coefficients, lows, slacks, step, count, a, b)
-        simd.store(simd.advance(simd.pointer(re), i), value_re)
-        simd.store(simd.advance(simd.pointer(im), i), value_im)
-        if bounds is not None:
-            simd.store_first(simd.advance(simd.pointer(bounds), at + i), bound, size - i)
+            re, im, bound = compensated_value(c, low, slack, step, count, xr, xi)
+            simd.store(simd.advance(place, 2 * BLOCK), bound)
+        simd.store(place, re)
+        simd.store(simd.advance(place, BLOCK), im)
+
+
+@kernel(inline=True)
+def take_apart(x, size, parts):
     for i in range(size):
-        results[2 * i], results[2 * i + 1] = re[i], im[i]
+        simd.store_scalar(simd.advance(parts, i), simd.load_scalar(simd.advance(x, 2 * i)))
+        simd.store_scalar(simd.advance(parts, BLOCK + i), simd.load_scalar(simd.advance(x, 2 * i + 1)))
+
+
+@kernel(inline=True)
+def put_together(parts, size, values):
+    for i in range(size):
+        simd.store_scalar(simd.advance(values, 2 * i), simd.load_scalar(simd.advance(parts, i)))
+        simd.store_scalar(simd.advance(values, 2 * i + 1), simd.load_scalar(simd.advance(parts, BLOCK + i)))
 
 
 @kernel(fastmath=False)
 def put_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
-    """low None: plain Horner; bounds None: they are not computed."""
+    """low None: plain Horner, without bounds."""
     count, size = c.size // (2 * rows), values.size // (2 * rows)
     x_step = size if x.size == values.size else 0
     step = 1 if slack.size == c.size else 0
-    parts = np.zeros((4, BLOCK))
+    parts = np.zeros(3 * BLOCK)
     item = next_item(counter, -1)
     first, stop, start, points = place_of(item, rows, size, item_rows)
     while first < stop:
         for row in range(first, stop):
+            own = 2 * row * count
             for i in range(start, start + points, BLOCK):
-                some = min(BLOCK, start + points - i)
-                x_at, at = row * x_step + i, row * size + i
-                put_block(c, low, slack, row, step, count, x, x_at, values, bounds, at, some, parts)
+                some, at = min(BLOCK, start + points - i), row * size + i
+                take_apart(simd.advance(simd.pointer(x), 2 * (row * x_step + i)), some, simd.pointer(parts))
+                coefficients = simd.advance(simd.pointer(c), own)
+                if low is None:
+                    put_block(coefficients, None, None, step, count, simd.pointer(parts))
+                else:
+                    lows = simd.advance(simd.pointer(low), own * step)
+                    slacks = simd.advance(simd.pointer(slack), own * step)
+                    put_block(coefficients, lows, slacks, step, count, simd.pointer(parts))
+                    for k in range(some):
+                        bounds[at + k] = parts[2 * BLOCK + k]
+                put_together(simd.pointer(parts), some, simd.advance(simd.pointer(values), 2 * at))
         item = next_item(counter, item)
         first, stop, start, points = place_of(item, rows, size, item_rows)
 
 
-def plain_items(c, x, values, rows, item_rows, counter):
-    put_items(c, None, np.zeros(2), x, values, None, rows, item_rows, counter)
-
-
-def plain_parallel(body, workers, c, x, values, rows, item_rows, counter):
-    for _ in prange(workers):
-        call_by_address(body, (c, x, values, rows, item_rows, counter))
-
-
-def bounded_items(c, slack, x, values, bounds, rows, item_rows, counter):
+def plain_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
     put_items(c, None, slack, x, values, bounds, rows, item_rows, counter)
-
-
-def bounded_parallel(body, workers, c, slack, x, values, bounds, rows, item_rows, counter):
-    for _ in prange(workers):
-        call_by_address(body, (c, slack, x, values, bounds, rows, item_rows, counter))
 
 
 def compensated_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
     put_items(c, low, slack, x, values, bounds, rows, item_rows, counter)
 
 
-def compensated_parallel(body, workers, c, low, slack, x, values, bounds, rows, item_rows, counter):
-    for _ in prange(workers):
-        call_by_address(body, (c, low, slack, x, values, bounds, rows, item_rows, counter))
-
-
-_READ, _WRITE = types.Array(types.float64, 1, "C", readonly=True), types.Array(types.float64, 1, "C")
-_NUMBERS = [types.int64, types.int64]
-_PLAIN = SharedWork(plain_items, plain_parallel, [_READ] * 2 + [_WRITE] + _NUMBERS)
-_BOUNDED = SharedWork(bounded_items, bounded_parallel, [_READ] * 3 + [_WRITE] * 2 + _NUMBERS)
-_COMPENSATED = SharedWork(compensated_items, compensated_parallel, [_READ] * 4 + [_WRITE] * 2 + _NUMBERS)
+_PLAIN, _COMPENSATED = shared_items(plain_items), shared_items(compensated_items)
 
 
 def _work(coefficient_ns, c, values, rows):
@@ -191,15 +169,12 @@ def _work(coefficient_ns, c, values, rows):
 
 
 def evaluate(c, x, values, rows):
+    """Plain values."""
     work, item_rows = _work(PLAIN_NS, c, values, rows)
-    _PLAIN(work, c, x, values, rows, item_rows)
-
-
-def evaluate_bounded(c, slack, x, values, bounds, rows):
-    work, item_rows = _work(BOUNDED_NS, c, values, rows)
-    _BOUNDED(work, c, slack, x, values, bounds, rows, item_rows)
+    _PLAIN(work, c, NOTHING, NOTHING, x, values, NOTHING, rows, item_rows)
 
 
 def evaluate_compensated(c, low, slack, x, values, bounds, rows):
+    """Values as if computed in twice the precision and rounded, and bounds on their errors."""
     work, item_rows = _work(COMPENSATED_NS, c, values, rows)
     _COMPENSATED(work, c, low, slack, x, values, bounds, rows, item_rows)
