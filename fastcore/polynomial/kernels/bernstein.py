@@ -14,7 +14,7 @@ from numba import types
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels.either import absolute
-from fastcore.polynomial.kernels.error_free import UNIT
+from fastcore.polynomial.kernels.error_free import UNIT, dd_multiply_number
 from fastcore.polynomial.kernels.real_single import EDGE
 from fastcore.polynomial.kernels.scaling import exponent, power_of_two
 
@@ -22,12 +22,12 @@ __all__ = [
     "HIGHEST",
     "LANES",
     "LOWEST",
-    "NARROWEST",
     "fill_tables",
     "halve_pieces",
     "load_lanes",
     "mark",
     "start_pieces",
+    "to_bernstein",
 ]
 
 LANES = simd.F64_LANES
@@ -37,49 +37,45 @@ _LARGEST_EXPONENT = 400  # of the sum of a polynomial's coefficients
 _LARGEST_STRETCH = 400  # of the largest power of the unit of x
 _ROUNDER = 1.5 * 2.0**52  # added and subtracted, it rounds to an integer
 
-MIRRORED, REVERSED = 1, 2  # a code is 4 * column + these
+MIRRORED, RISING = 1, 2  # a code is 4 * column, plus these: of -x, P > 0 at the left end
 
 
 @kernel
 def fill_tables(degree, table):
     """table (2, degree + 1, degree + 2): the Bernstein coefficient i is the sum of table[.., i, k] times that of x**k.
 
-    On (0, EDGE], and on (0, 1 / EDGE], a little more so that no root falls between.
+    On (0, EDGE], and on (0, 1 / EDGE], a little more so that no root falls between. Each is off by 3 roundings.
     """
-    edge = EDGE
-    for side in range(2):
-        power = 1.0
-        for k in range(degree + 1):
-            # C(i, k) / C(degree, k), from i = degree down
-            weight = power
-            for i in range(degree, -1, -1):
-                table[side, i, k] = weight if i >= k else 0.0
-                if i > 0:
-                    weight *= (i - k) / i
-            power *= edge
+    for i in range(degree + 1):
+        row = table[0, i]
+        row[:] = 0.0
+        row[0] = 1.0
+        for k in range(1, i + 1):  # Pascal's triangle: integers below 2**53
+            row[k] = table[0, i - 1, k - 1] + table[0, i - 1, k]
+    edge = (1.0 + 4.0 * UNIT) / EDGE
+    high, low, high_reversed, low_reversed = 1.0, 0.0, 1.0, 0.0
+    for k in range(degree + 1):
+        ways = table[0, degree, k]
         for i in range(degree + 1):
-            table[side, i, degree + 1] = 0.0
-        edge = (1.0 + 4.0 * UNIT) / EDGE
-
-
-@kernel(inline=True)
-def at(array, offset):
-    return simd.advance(simd.pointer(array), offset)
+            share = table[0, i, k] / ways
+            table[0, i, k], table[1, i, k] = share * high, share * high_reversed
+        high, low = dd_multiply_number(high, low, EDGE)
+        high_reversed, low_reversed = dd_multiply_number(high_reversed, low_reversed, edge)
+    table[1, :, degree + 1] = 0.0
 
 
 @kernel(fastmath=False)
-def load_lanes(c, first, count, degree, column, columns, coefficients, shifts):
+def load_lanes(rows, count, degree, column, columns, coefficients, shifts):
     """Load LANES polynomials, in units that make the outer coefficients alike and their sum 1 to 2.
 
-    c (M, degree + 1): rows first to first + count, the last one again in lanes beyond
-    coefficients (degree + 3, columns): coefficient k in row k + 1, between two rows of zeros
-    shifts (2 * columns,): exponents of the units of x and of P, int64
-    Returns the mask of lanes whose numbers fit; the others are NaN.
+    rows : pointer to count polynomials of degree + 1 coefficients; lanes beyond get the last one
+    coefficients : pointer to (degree + 3, columns), coefficient k in row k + 1, between two rows of zeros
+    shifts : pointer to (2, columns) int64, exponents of the units of x and of P
+    Returns the mask of lanes whose numbers fit; the others are NaN, which `sort_out` takes for ambiguous.
     """
     lanes = simd.iota_i64(LANES)
     lanes = simd.select(lanes < count, lanes, count - 1) * (degree + 1)
-    row = at(c, first * (degree + 1))
-    low, high = simd.gather(row, lanes), simd.gather(simd.advance(row, degree), lanes)
+    low, high = simd.gather(rows, lanes), simd.gather(simd.advance(rows, degree), lanes)
     ratio = simd.convert(exponent(low) - exponent(high), types.float64) * (1.0 / degree)
     ratio = (ratio + _ROUNDER) - _ROUNDER
     fits = (ratio * degree <= _LARGEST_STRETCH) & (ratio * degree >= -_LARGEST_STRETCH)
@@ -88,174 +84,188 @@ def load_lanes(c, first, count, degree, column, columns, coefficients, shifts):
     unit = power_of_two(stretch)
     power = simd.broadcast(1.0, LANES)
     total = simd.broadcast(0.0, LANES)
+    own = simd.advance(coefficients, column)
+    simd.store(own, total)
     for k in range(degree + 1):
-        x = simd.gather(simd.advance(row, k), lanes) * power
+        x = simd.gather(simd.advance(rows, k), lanes) * power
         total = total + absolute(x)
         power = power * unit
-        simd.store(at(coefficients, (k + 1) * columns + column), x)
+        own = simd.advance(own, columns)
+        simd.store(own, x)
+    simd.store(simd.advance(own, columns), simd.broadcast(0.0, LANES))
     shift = exponent(total)
     fits = fits & (shift <= _LARGEST_EXPONENT) & (shift >= -_LARGEST_EXPONENT)
     factor = simd.select(fits, power_of_two(simd.select(fits, -shift, 0)), float("nan"))
-    for k in range(degree + 1):
-        place = at(coefficients, (k + 1) * columns + column)
-        simd.store(place, simd.load(place, LANES) * factor)
-    simd.store(at(coefficients, column), simd.broadcast(0.0, LANES))
-    simd.store(at(coefficients, (degree + 2) * columns + column), simd.broadcast(0.0, LANES))
-    simd.store(at(shifts, column), stretch)
-    simd.store(at(shifts, columns + column), shift)
+    for _ in range(degree + 1):
+        simd.store(own, simd.load(own, LANES) * factor)
+        own = simd.advance(own, -columns)
+    simd.store(simd.advance(shifts, column), stretch)
+    simd.store(simd.advance(shifts, columns + column), shift)
     return fits
 
 
-@kernel(fastmath=False)
-def to_bernstein(coefficients, table, degree, column, columns, pieces):
-    """pieces (4 * (degree + 1) * LANES,): Bernstein coefficients by x, -x, 1 / x, -1 / x, for the lanes of a column.
+@kernel(fastmath=False, inline=True)
+def to_bernstein(coefficients, table, side, degree, column, columns, pieces):
+    """pieces (2 * (degree + 1) * LANES,): Bernstein coefficients of lanes, by x and -x, or 1 / x, -1 / x.
 
-    The even and the odd powers are summed apart: their difference is for -x.
+    All pointers. The even and the odd powers are summed apart: their difference is for -x.
     """
-    size = (degree + 1) * LANES
+    step = -columns if side == 1 else columns
+    lowest = simd.advance(coefficients, (degree + 1 if side == 1 else 1) * columns + column)
+    mirrored = simd.advance(pieces, (degree + 1) * LANES)
     for i in range(degree + 1):
         even, odd = simd.broadcast(0.0, LANES), simd.broadcast(0.0, LANES)
-        even_reversed, odd_reversed = even, odd
-        up, down = at(coefficients, columns + column), at(coefficients, (degree + 1) * columns + column)
-        row, row_reversed = at(table, i * (degree + 2)), at(table, (degree + 1 + i) * (degree + 2))
+        here, row = lowest, simd.advance(table, (side * (degree + 1) + i) * (degree + 2))
         for _ in range(0, i + 1, 2):
-            even = simd.fma(simd.load(up, LANES), simd.load_scalar(row), even)
-            even_reversed = simd.fma(simd.load(down, LANES), simd.load_scalar(row_reversed), even_reversed)
-            up, down = simd.advance(up, columns), simd.advance(down, -columns)
-            row, row_reversed = simd.advance(row, 1), simd.advance(row_reversed, 1)
-            odd = simd.fma(simd.load(up, LANES), simd.load_scalar(row), odd)
-            odd_reversed = simd.fma(simd.load(down, LANES), simd.load_scalar(row_reversed), odd_reversed)
-            up, down = simd.advance(up, columns), simd.advance(down, -columns)
-            row, row_reversed = simd.advance(row, 1), simd.advance(row_reversed, 1)
-        simd.store(at(pieces, i * LANES), even + odd)
-        simd.store(at(pieces, size + i * LANES), even - odd)
-        simd.store(at(pieces, 2 * size + i * LANES), even_reversed + odd_reversed)
-        simd.store(at(pieces, 3 * size + i * LANES), even_reversed - odd_reversed)
+            even = simd.fma(simd.load(here, LANES), simd.load_scalar(row), even)
+            here = simd.advance(here, step)
+            odd = simd.fma(simd.load(here, LANES), simd.load_scalar(simd.advance(row, 1)), odd)
+            here, row = simd.advance(here, step), simd.advance(row, 2)
+        simd.store(simd.advance(pieces, i * LANES), even + odd)
+        simd.store(simd.advance(mirrored, i * LANES), even - odd)
 
 
 @kernel(fastmath=False)
-def sort_out(piece, degree, tolerance, codes, left, width, valid, stack, stack_codes, roots, root_codes, sizes, bad):
+def sort_out(piece, degree, tolerance, codes, left, width, valid, stack, roots, capacity, bad, waiting, found):
     """Count each lane's changes of sign: one goes to the roots, several to the stack, ambiguous ones to `bad`.
 
-    piece : pointer to (degree + 1, LANES) Bernstein coefficients; codes, left, width, valid : vectors
-    stack (degree + 3, capacity): coefficients, left end and width of each piece; stack_codes (capacity,)
-    roots (2, 4, capacity), root_codes (2, capacity): bracket, start and sign at the left end, of x and of 1 / x
-    sizes (3,): entries of both lists of roots, and of the stack
+    All pointers: kernels count references to arrays, which took a fifth of the time.
+    piece : (degree + 1, LANES) Bernstein coefficients; tolerance, their errors, and codes, left, width, valid: vectors
+    stack (degree + 5, capacity): coefficients, left end, width and tolerance of each piece, and its code
+    roots (4, capacity): left end, right end, a start, and the code; bad: int64 for each column
+    Returns (waiting, found), the entries of the stack and of the roots.
     """
     before = simd.load(piece, LANES)
-    first = before
+    rising = before > 0.0
     least = absolute(before)
+    most = least
     changes = simd.broadcast(0.0, LANES)
     place, above, below = changes, before, before
     for i in range(1, degree + 1):
         now = simd.load(simd.advance(piece, i * LANES), LANES)
-        least = simd.minimum(least, absolute(now))
+        size = absolute(now)
+        least, most = simd.minimum(least, size), simd.maximum(most, size)
         change = (now < 0.0) ^ (before < 0.0)
         changes = simd.select(change, changes + 1.0, changes)
         place = simd.select(change, float(i), place)
         above, below = simd.select(change, before, above), simd.select(change, now, below)
         before = now
+    several = valid & (changes > 0.0)
     unsure = valid & ~(least > tolerance)
     if simd.any_lane(unsure):
         mark(unsure, codes, bad)
-        valid = valid & ~unsure
-    one = valid & (changes == 1.0)
+        several = several & ~unsure
+    one = several & (changes == 1.0)
     if simd.any_lane(one):
         # Where the polygon of the coefficients crosses zero
         start = left + width * ((place - 1.0 + above / (above - below)) * (1.0 / degree))
-        for side in range(2):
-            chosen = one & ((codes & REVERSED) == REVERSED * side)
-            if simd.any_lane(chosen):
-                capacity = root_codes.shape[1]
-                own = at(roots, side * 4 * capacity + sizes[side])
-                simd.store_selected(own, left, chosen)
-                simd.store_selected(simd.advance(own, capacity), left + width, chosen)
-                simd.store_selected(simd.advance(own, 2 * capacity), start, chosen)
-                simd.store_selected(simd.advance(own, 3 * capacity), first, chosen)
-                sizes[side] += simd.store_selected(at(root_codes, side * capacity + sizes[side]), codes, chosen)
-    several = valid & (changes > 1.0)
+        own = simd.advance(roots, found)
+        simd.store_selected(own, left, one)
+        own = simd.advance(own, capacity)
+        simd.store_selected(own, left + width, one)
+        own = simd.advance(own, capacity)
+        simd.store_selected(own, start, one)
+        own = simd.cast_pointer(simd.advance(own, capacity), types.int64)
+        found += simd.store_selected(own, simd.select(rising, codes | RISING, codes), one)
+        several = several & ~one
     if simd.any_lane(several):
         narrow = several & (width < NARROWEST)
         if simd.any_lane(narrow):
             mark(narrow, codes, bad)
             several = several & ~narrow
-        own = at(stack, sizes[2])
-        capacity = stack_codes.size
+        own = simd.advance(stack, waiting)
         for i in range(degree + 1):
             simd.store_selected(own, simd.load(simd.advance(piece, i * LANES), LANES), several)
             own = simd.advance(own, capacity)
         simd.store_selected(own, left, several)
-        simd.store_selected(simd.advance(own, capacity), width, several)
-        sizes[2] += simd.store_selected(at(stack_codes, sizes[2]), codes, several)
+        own = simd.advance(own, capacity)
+        simd.store_selected(own, width, several)
+        own = simd.advance(own, capacity)
+        # Each of the halving's `degree` stages rounds once.
+        simd.store_selected(own, tolerance + most * (1.01 * UNIT * degree), several)
+        own = simd.cast_pointer(simd.advance(own, capacity), types.int64)
+        waiting += simd.store_selected(own, codes, several)
+    return waiting, found
 
 
 @kernel(fastmath=False)
 def mark(lanes, codes, bad):
-    """bad[column] = 1 for the columns in these lanes' codes."""
-    scratch = bad[bad.size - LANES :]
-    count = simd.store_selected(at(scratch, 0), codes >> 2, lanes)
+    """bad[column] = 1 for the columns in these lanes' codes; LANES elements before bad[0] are scratch."""
+    scratch = simd.advance(bad, -LANES)
+    count = simd.store_selected(scratch, codes >> 2, lanes)
     for i in range(count):
-        bad[scratch[i]] = 1
+        simd.store_scalar(simd.advance(bad, simd.load_scalar(simd.advance(scratch, i))), 1)
 
 
 @kernel(fastmath=False)
-def start_pieces(
-    coefficients, table, degree, column, columns, valid, pieces, stack, stack_codes, roots, root_codes, sizes, bad
-):
-    """The four pieces of the polynomials of LANES columns."""
-    to_bernstein(coefficients, table, degree, column, columns, pieces)
-    tolerance = tolerance_of(degree)
-    codes = (simd.iota_i64(LANES) + column) << 2
-    zero = simd.broadcast(0.0, LANES)
-    for kind in range(4):
-        width = zero + ((1.0 + 4.0 * UNIT) / EDGE if kind & REVERSED else EDGE)
-        sort_out(
-            at(pieces, kind * (degree + 1) * LANES), degree, tolerance, codes + kind, zero, width, valid,
-            stack, stack_codes, roots, root_codes, sizes, bad,
-        )  # fmt: skip
+def start_pieces(coefficients, table, side, degree, count, columns, pieces, stack, roots, capacity, bad):
+    """Two of the four pieces of `count` polynomials, x and -x, or 1 / x and -1 / x; entries of stack and roots.
 
-
-@kernel
-def tolerance_of(degree):
-    """What rounding can have done to a Bernstein coefficient, and to a value at a bracket's rounded end.
-
-    The sum of the moduli of the terms is at most 2 EDGE**degree; a conversion errs by 2 degree + 4 roundings of that,
-    each of up to 25 halvings by degree.
+    Their Bernstein coefficients are off by degree / 2 + 6 roundings of at most 2 EDGE**degree.
     """
-    return UNIT * (30.0 * degree + 8.0) * 2.0 * EDGE**degree
+    zero = simd.broadcast(0.0, LANES)
+    tolerance = zero + (0.5 * degree + 6.0) * UNIT * 2.02 * EDGE**degree
+    width = zero + ((1.0 + 4.0 * UNIT) / EDGE if side == 1 else EDGE)
+    waiting, found = 0, 0
+    for column in range(0, count, LANES):
+        valid = simd.iota_i64(LANES) < count - column
+        codes = (simd.iota_i64(LANES) + column) << 2
+        to_bernstein(coefficients, table, side, degree, column, columns, pieces)
+        for mirrored in range(2):
+            piece = simd.advance(pieces, mirrored * (degree + 1) * LANES)
+            waiting, found = sort_out(
+                piece, degree, tolerance, codes + mirrored, zero, width, valid,
+                stack, roots, capacity, bad, waiting, found,
+            )  # fmt: skip
+    return waiting, found
+
+
+@kernel(fastmath=False, inline=True)
+def de_casteljau(piece, left, degree):
+    """Coefficients of a piece's halves: the left one's to `left`, the right one's in place. Two stages at a time."""
+    stage = 1
+    simd.store(left, simd.load(piece, LANES))
+    while stage < degree:
+        here = simd.load(simd.advance(piece, LANES), LANES)
+        first = (simd.load(piece, LANES) + here) * 0.5
+        simd.store(simd.advance(left, stage * LANES), first)
+        place = piece
+        for _ in range(degree - stage):
+            after = simd.load(simd.advance(place, 2 * LANES), LANES)
+            second = (here + after) * 0.5
+            simd.store(place, (first + second) * 0.5)
+            place = simd.advance(place, LANES)
+            here, first = after, second
+        simd.store(place, first)
+        simd.store(simd.advance(left, (stage + 1) * LANES), simd.load(piece, LANES))
+        stage += 2
+    if stage == degree:
+        middle = (simd.load(piece, LANES) + simd.load(simd.advance(piece, LANES), LANES)) * 0.5
+        simd.store(piece, middle)
+        simd.store(simd.advance(left, degree * LANES), middle)
 
 
 @kernel(fastmath=False)
-def halve_pieces(degree, pieces, stack, stack_codes, roots, root_codes, sizes, bad):
-    """Halve pieces until the stack is empty."""
-    capacity = stack_codes.size
-    left_half = at(pieces, 0)
-    right_half = at(pieces, (degree + 1) * LANES)
-    tolerance = tolerance_of(degree)
-    while sizes[2] > 0:
-        count = min(sizes[2], LANES)
-        first = sizes[2] - count
-        sizes[2] = first
-        own = at(stack, first)
+def halve_pieces(degree, pieces, stack, roots, capacity, bad, waiting, found):
+    """Halve pieces until the stack is empty; the number of roots then."""
+    right_half = simd.advance(pieces, (degree + 1) * LANES)
+    while waiting > 0:
+        count = min(waiting, LANES)
+        waiting -= count
+        own = simd.advance(stack, waiting)
         for i in range(degree + 1):
             simd.store(simd.advance(right_half, i * LANES), simd.load(own, LANES))
             own = simd.advance(own, capacity)
         valid = simd.iota_i64(LANES) < count
         left, width = simd.load(own, LANES), simd.load(simd.advance(own, capacity), LANES) * 0.5
-        codes = simd.load(at(stack_codes, first), LANES)
-        simd.store(left_half, simd.load(right_half, LANES))
-        for stage in range(1, degree + 1):
-            place = right_half
-            low = simd.load(place, LANES)
-            for _ in range(degree + 1 - stage):
-                above = simd.advance(place, LANES)
-                high = simd.load(above, LANES)
-                simd.store(place, (low + high) * 0.5)
-                low, place = high, above
-            simd.store(simd.advance(left_half, stage * LANES), simd.load(right_half, LANES))
+        own = simd.advance(own, 2 * capacity)
+        tolerance = simd.load(own, LANES)
+        codes = simd.load(simd.cast_pointer(simd.advance(own, capacity), types.int64), LANES)
+        de_casteljau(right_half, pieces, degree)
         for half in range(2):
-            sort_out(
-                at(pieces, half * (degree + 1) * LANES), degree, tolerance, codes, left, width, valid,
-                stack, stack_codes, roots, root_codes, sizes, bad,
+            waiting, found = sort_out(
+                simd.advance(pieces, half * (degree + 1) * LANES), degree, tolerance, codes, left, width, valid,
+                stack, roots, capacity, bad, waiting, found,
             )  # fmt: skip
             left = left + width
+    return found

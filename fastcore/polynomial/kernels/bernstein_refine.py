@@ -1,14 +1,18 @@
 """From brackets to verified roots, a root a lane, whichever polynomial it belongs to."""
 
+from numba import types
+
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore.polynomial.kernels.bernstein import LANES, MIRRORED, at
+from fastcore.polynomial.kernels.bernstein import LANES, MIRRORED, RISING
 from fastcore.polynomial.kernels.either import absolute
 from fastcore.polynomial.kernels.error_free import UNIT, two_product, two_sum
 from fastcore.polynomial.kernels.real_single import EDGE
 from fastcore.polynomial.kernels.scaling import power_of_two
 
-__all__ = ["refine"]
+__all__ = ["WIDE", "refine"]
+
+WIDE = 2 * int(LANES)  # two vectors: while one waits for a result, the other computes
 
 MOST_STEPS = 14  # of Newton's rule; what takes more is for `real_single`
 MOST_EXACT_STEPS = 4  # of the same in twice the precision
@@ -19,36 +23,35 @@ TINY_STEP = 2.0**-36
 
 @kernel(fastmath=False)
 def gather_coefficients(coefficients, columns, degree, codes, is_reversed, buffer):
-    """buffer (degree + 1, LANES): the coefficients of P(x), of P(-x) in mirrored lanes; from the last if reversed."""
+    """buffer (degree + 1, WIDE): the coefficients of P(x), of P(-x) in mirrored lanes; from the last if reversed."""
     column = codes >> 2
-    sign = simd.select((codes & MIRRORED) == MIRRORED, simd.broadcast(-1.0, LANES), 1.0)
+    sign = simd.select((codes & MIRRORED) == MIRRORED, simd.broadcast(-1.0, WIDE), 1.0)
     # The powers of -1 that go with the coefficients in their order of storage.
-    factor = simd.broadcast(1.0, LANES)
-    row = at(coefficients, (degree + 1 if is_reversed else 1) * columns)
+    factor = simd.broadcast(1.0, WIDE)
+    row = simd.advance(coefficients, (degree + 1 if is_reversed else 1) * columns)
     step = -columns if is_reversed else columns
     for k in range(degree + 1):
-        simd.store(at(buffer, k * LANES), simd.gather(row, column) * factor)
+        simd.store(simd.advance(buffer, k * WIDE), simd.gather(row, column) * factor)
         factor = factor * sign
         row = simd.advance(row, step)
     return sign
 
 
-@kernel(fastmath=False)
-def newton(buffer, degree, low, high, x, at_low):
+@kernel(fastmath=False, inline=True)
+def newton(buffer, degree, low, high, x, rising):
     """(x, steps): x near the one root in (low, high); steps of each lane, MOST_STEPS where it did not get there."""
-    positive = at_low > 0.0
-    steps = simd.broadcast(0.0, LANES)
+    steps = simd.broadcast(0.0, WIDE)
     going = steps == 0.0
-    top = simd.load(at(buffer, degree * LANES), LANES)
+    top = simd.load(simd.advance(buffer, degree * WIDE), WIDE)
     for _ in range(MOST_STEPS):
-        value = simd.fma(top, x, simd.load(at(buffer, (degree - 1) * LANES), LANES))
+        value = simd.fma(top, x, simd.load(simd.advance(buffer, (degree - 1) * WIDE), WIDE))
         slope = top
-        place = at(buffer, (degree - 2) * LANES)
+        place = simd.advance(buffer, (degree - 2) * WIDE)
         for _ in range(degree - 1):
             slope = simd.fma(slope, x, value)
-            value = simd.fma(value, x, simd.load(place, LANES))
-            place = simd.advance(place, -LANES)
-        before = ~((value > 0.0) ^ positive)
+            value = simd.fma(value, x, simd.load(place, WIDE))
+            place = simd.advance(place, -WIDE)
+        before = ~((value > 0.0) ^ rising)
         low, high = simd.select(before, x, low), simd.select(before, high, x)
         step = value / slope
         new = x - step
@@ -62,22 +65,22 @@ def newton(buffer, degree, low, high, x, at_low):
     return x, steps
 
 
-@kernel(fastmath=False)
+@kernel(fastmath=False, inline=True)
 def evaluate_lanes(buffer, degree, x):
     """(P(x) as if in twice the precision, P'(x), sum of |c_k| x**k) at x > 0."""
-    value = simd.load(at(buffer, degree * LANES), LANES)
-    error = simd.broadcast(0.0, LANES)
+    value = simd.load(simd.advance(buffer, degree * WIDE), WIDE)
+    error = simd.broadcast(0.0, WIDE)
     slope = error
     size = absolute(value)
-    place = at(buffer, (degree - 1) * LANES)
+    place = simd.advance(buffer, (degree - 1) * WIDE)
     for _ in range(degree):
-        coefficient = simd.load(place, LANES)
+        coefficient = simd.load(place, WIDE)
         slope = simd.fma(slope, x, value)
         product, of_product = two_product(value, x)
         value, of_sum = two_sum(product, coefficient)
         error = simd.fma(error, x, of_product + of_sum)
         size = simd.fma(size, x, absolute(coefficient))
-        place = simd.advance(place, -LANES)
+        place = simd.advance(place, -WIDE)
     return value + error, slope, size
 
 
@@ -90,7 +93,7 @@ def disc(value, slope, size, x, degree):
     return (least > 0.0) & (absolute(value) <= size * (4.0 * degree * UNIT)), radius
 
 
-@kernel(fastmath=False)
+@kernel(fastmath=False, inline=True)
 def approach(buffer, degree, x):
     """(x, step): the root is at x - step, the step so small that its square counts no more."""
     step = x
@@ -141,30 +144,26 @@ def finish_reversed(buffer, degree, t):
 
 @kernel(fastmath=False)
 def refine(
-    coefficients, shifts, columns, degree, roots, root_codes, count, is_reversed, buffer, answers, codes_out, found, bad
+    coefficients, shifts, columns, degree, roots, capacity, count, is_reversed, buffer, answers, owners, found, bad
 ):
-    """The roots of one list, behind the `found` answers there are; the number of answers then.
+    """The roots of one list, behind the `found` answers there are; the number of answers then. All pointers.
 
-    roots (4, capacity): low, high, start and P(low) of each, of x > 0 or 1 / x; root_codes (capacity,)
-    answers (4, ...): x, residual, radius, steps; codes_out (...): the column of each, or -1 where it is in `bad`
+    roots (4, capacity): low, high, start and code of each, of |x| or 1 / |x|
+    answers (4, capacity): x, residual, radius, steps; owners: the column of each, negative where it is in `bad`
     """
-    capacity, room = root_codes.size, codes_out.size
-    for start in range(0, count, LANES):
-        valid = simd.iota_i64(LANES) < count - start
-        codes = simd.select(valid, simd.load(at(root_codes, start), LANES), root_codes[start])
-        own = at(roots, start)
-        low = simd.load(own, LANES)
-        high = simd.load(simd.advance(own, capacity), LANES)
-        x = simd.load(simd.advance(own, 2 * capacity), LANES)
-        at_low = simd.load(simd.advance(own, 3 * capacity), LANES)
-        low, high = (
-            simd.select(valid, low, simd.load_scalar(own)),
-            simd.select(valid, high, simd.load_scalar(simd.advance(own, capacity))),
-        )
-        x = simd.select(valid, x, simd.load_scalar(simd.advance(own, 2 * capacity)))
-        at_low = simd.select(valid, at_low, simd.load_scalar(simd.advance(own, 3 * capacity)))
+    for start in range(0, count, WIDE):
+        # Beyond the last one: the first one again.
+        own = simd.advance(roots, start)
+        own_codes = simd.cast_pointer(simd.advance(own, 3 * capacity), types.int64)
+        valid = simd.iota_i64(WIDE) < count - start
+        codes = simd.select(valid, simd.load(own_codes, WIDE), simd.load_scalar(own_codes))
+        low = simd.select(valid, simd.load(own, WIDE), simd.load_scalar(own))
+        own = simd.advance(own, capacity)
+        high = simd.select(valid, simd.load(own, WIDE), simd.load_scalar(own))
+        own = simd.advance(own, capacity)
+        x = simd.select(valid, simd.load(own, WIDE), simd.load_scalar(own))
         sign = gather_coefficients(coefficients, columns, degree, codes, is_reversed, buffer)
-        x, steps = newton(buffer, degree, low, high, x, at_low)
+        x, steps = newton(buffer, degree, low, high, x, (codes & RISING) == RISING)
         if is_reversed:
             root, residual, radius, fine = finish_reversed(buffer, degree, x)
             inside = (root * low <= 1.0) & (root * high >= 1.0)
@@ -174,17 +173,19 @@ def refine(
         # Where the two sides meet a root may be found from both.
         fine = fine & inside & (absolute(root - EDGE) > EDGE * 2.0**-48)
         column = codes >> 2
-        stretch = power_of_two(simd.gather(at(shifts, 0), column))
-        lift = power_of_two(simd.gather(at(shifts, columns), column))
-        own = at(answers, found)
+        stretch = power_of_two(simd.gather(shifts, column))
+        lift = power_of_two(simd.gather(simd.advance(shifts, columns), column))
+        own = simd.advance(answers, found)
         simd.store(own, root * sign * stretch)
-        simd.store(simd.advance(own, room), residual * lift)
-        simd.store(simd.advance(own, 2 * room), radius * stretch)
-        simd.store(simd.advance(own, 3 * room), steps + 2.0)
-        simd.store(at(codes_out, found), simd.select(fine, column, -1 - column))
+        simd.store(simd.advance(own, capacity), residual * lift)
+        simd.store(simd.advance(own, 2 * capacity), radius * stretch)
+        simd.store(simd.advance(own, 3 * capacity), steps + 2.0)
+        simd.store(simd.advance(owners, found), simd.select(fine, column, -1 - column))
+        last = found + min(WIDE, count - start)
         if not simd.all_lanes(fine):
-            for i in range(found, found + min(LANES, count - start)):
-                if codes_out[i] < 0:
-                    bad[-1 - codes_out[i]] = 1
-        found += min(LANES, count - start)
+            for i in range(found, last):
+                column_of_bad = -1 - simd.load_scalar(simd.advance(owners, i))
+                if column_of_bad >= 0:
+                    simd.store_scalar(simd.advance(bad, column_of_bad), 1)
+        found = last
     return found

@@ -1,7 +1,7 @@
 """Real roots of many polynomials: chunks of them to threads, found roots side by side, then a record with padding.
 
 How many columns the record has is known when all roots are found. Until then a chunk's roots lie one after another,
-from wherever the chunks before ended: memory is written for roots that exist, twice.
+in no order, from wherever the chunks before ended.
 """
 
 import math
@@ -23,17 +23,21 @@ from fastcore.polynomial.kernels.bernstein import (
     mark,
     start_pieces,
 )
-from fastcore.polynomial.kernels.bernstein_refine import refine
+from fastcore.polynomial.kernels.bernstein_refine import WIDE, refine
 from fastcore.polynomial.kernels.real_single import SCRATCH_ROWS, real_roots_of_one, scratch_columns
 
 __all__ = ["CHUNK", "real_roots_of_rows"]
 
 CHUNK = 128  # polynomials
-# Serial nanoseconds: of a polynomial, for each coefficient squared; of a slot of the record.
-NS_PER_COEFFICIENT_SQUARED = 80.0
-NS_PER_SLOT = 4.0
+# Serial nanoseconds, measured: of a polynomial by lanes, for each coefficient; by the chain, for each one squared; of a
+# slot of the record.
+NS_BY_LANES = 20.0
+NS_BY_CHAIN = 80.0
+NS_PER_SLOT = 3.0
 # Where there is no root: in place of the first one's status.
 FATES = (status.NO_REAL_SOLUTION, status.ZERO_POLYNOMIAL, status.NOT_FINITE)
+# The integer beside a root: evaluations (at most 250), status, column in the chunk.
+STATUS_SHIFT, COLUMN_SHIFT = 8, 12
 
 
 @kernel
@@ -42,177 +46,193 @@ def reserve(cursor, size):
 
 
 @kernel(fastmath=False)
-def roots_by_lanes(c, first, count, degree, table, coefficients, pieces, stack, roots, answers, integers):
-    """(answers, their number) of the polynomials `first` to first + count, in no order; `bad` ones are to be redone.
+def roots_by_lanes(c, first, count, columns, degree, capacity, floats, owners, shifts, bad_and_scratch):
+    """The number of answers for `count` polynomials from `first` on, in no order; those in `bad` are to be redone.
 
-    integers : (shifts, stack_codes, root_codes, sizes, columns, bad); columns[i] is negative where answer i is none
+    columns : the distance of rows of one value a polynomial
+    floats : (table, coefficients, pieces, stack, roots, answers), `capacity` a row of the last three
+    owners (capacity,) : the column of each answer, negative where that is bad
+    bad_and_scratch : LANES of scratch, then int64 for each column
     """
-    shifts, stack_codes, root_codes, sizes, columns, bad = integers
-    sizes[:] = 0
-    bad[:] = 0
+    # The caller holds the arrays: pointers do not.
+    table, coefficients, pieces = simd.pointer(floats[0]), simd.pointer(floats[1]), simd.pointer(floats[2])
+    stack, roots, answers = simd.pointer(floats[3]), simd.pointer(floats[4]), simd.pointer(floats[5])
+    own, units = simd.pointer(owners), simd.pointer(shifts)
+    rows = simd.advance(simd.pointer(c), first * (degree + 1))
+    bad = simd.advance(simd.pointer(bad_and_scratch), LANES)
     lanes = simd.iota_i64(LANES)
     for column in range(0, count, LANES):
-        here = lanes < count - column
-        fits = load_lanes(c, first + column, count - column, degree, column, CHUNK, coefficients, shifts)
+        simd.store(simd.advance(bad, column), simd.broadcast(0, LANES, types.int64))
+        some = simd.advance(rows, column * (degree + 1))
+        fits = load_lanes(some, count - column, degree, column, columns, coefficients, units)
         if not simd.all_lanes(fits):
-            mark(here & ~fits, (lanes + column) << 2, bad)
-        start_pieces(
-            coefficients, table, degree, column, CHUNK, here & fits, pieces, stack, stack_codes, roots, root_codes,
-            sizes, bad,
-        )  # fmt: skip
-    halve_pieces(degree, pieces, stack, stack_codes, roots, root_codes, sizes, bad)
+            mark((lanes < count - column) & ~fits, (lanes + column) << 2, bad)
     found = 0
     for side in range(2):
+        waiting, isolated = start_pieces(
+            coefficients, table, side, degree, count, columns, pieces, stack, roots, capacity, bad
+        )
+        isolated = halve_pieces(degree, pieces, stack, roots, capacity, bad, waiting, isolated)
         found = refine(
-            coefficients, shifts, CHUNK, degree, roots[side], root_codes[side], sizes[side], side == 1, pieces, answers,
-            columns, found, bad,
+            coefficients, units, columns, degree, roots, capacity, isolated, side == 1, pieces, answers, own,
+            found, bad,
         )  # fmt: skip
     return found
 
 
 @kernel(fastmath=False)
-def put_in_order(x, residual, radius, evaluations, kinds, count, answer):
-    """Insert an answer (4,) of `roots_by_lanes` among the `count` there are."""
-    j = count
-    while j > 0 and x[j - 1] > answer[0]:
-        x[j], residual[j], radius[j] = x[j - 1], residual[j - 1], radius[j - 1]
-        evaluations[j] = evaluations[j - 1]
-        j -= 1
-    x[j], residual[j], radius[j], evaluations[j] = answer[0], answer[1], answer[2], np.int64(answer[3])
-    kinds[count] = status.CONVERGED
+def keep_answers(answers, owners, found, bad, low_end, high_end, counts, notes):
+    """Close the ranks of the answers that are good and in the domain; how many they are.
+
+    counts (count,): answers of each polynomial; notes: the integers beside them
+    """
+    kept = 0
+    for i in range(found):
+        column = owners[i]
+        x = answers[0, i]
+        if column >= 0 and bad[column] == 0 and low_end <= x <= high_end:
+            answers[0, kept], answers[1, kept], answers[2, kept] = x, answers[1, i], answers[2, i]
+            notes[kept] = (column << COLUMN_SHIFT) + (status.CONVERGED << STATUS_SHIFT) + np.int64(answers[3, i])
+            counts[column] += 1
+            kept += 1
+    return kept
 
 
 @kernel(fastmath=False)
-def collect(answers, columns, found, bad, low_end, high_end, counts):
-    """counts (CHUNK,): answers in the domain of each polynomial that is not bad; those out of it become negative."""
-    counts[:] = 0
-    for i in range(found):
-        column = columns[i]
-        if column >= 0:
-            if bad[column] == 0 and low_end <= answers[0, i] <= high_end:
-                counts[column] += 1
-            else:
-                columns[i] = -1
+def solve_singly(c, first, bad, low_end, high_end, counts, answers, notes, kept):
+    """Redo the bad ones of a chunk, behind the answers kept; how many there are then."""
+    size = c.shape[1]
+    degree = max(size - 1, 1)
+    width = scratch_columns(degree)
+    tables, rows = np.empty((2, degree, size)), np.empty((SCRATCH_ROWS, width))
+    integers = np.empty((4, width), np.int64)
+    for i in range(counts.size):
+        if bad[i]:
+            counts[i] = real_roots_of_one(
+                c[first + i], low_end, high_end, tables, rows, integers[:2],
+                answers[0, kept:], answers[1, kept:], answers[2, kept:], integers[2], integers[3],
+            )  # fmt: skip
+            for k in range(max(counts[i], 0)):
+                notes[kept] = (i << COLUMN_SHIFT) + (integers[3, k] << STATUS_SHIFT) + integers[2, k]
+                kept += 1
+    return kept
 
 
-def find_items(c, low_end, high_end, roots, kinds, starts, counts, cursor, counter):
+def find_items(c, low_end, high_end, roots, notes, starts, counts, cursor, counter):
     """Roots of chunk after chunk.
 
-    c (M, n); roots (3, M * n): x, residual, radius; kinds (2, M * n): evaluations, status; starts (chunks,): a chunk's
-    first root; counts (M,), -1 of zero and -2 where c is not finite; cursor (1,): the roots so far
+    c (M, n); roots (3, M * n): x, residual, radius; notes (M * n,): the integers beside them; starts (chunks,): a
+    chunk's first root; counts (M,), -1 of zero and -2 where c is not finite; cursor (1,): the roots so far
     """
     size = c.shape[1]
     degree = max(size - 1, 1)
     by_lanes = LOWEST <= degree <= HIGHEST
-    width = scratch_columns(degree)
-    tables, rows = np.empty((2, degree, size)), np.empty((SCRATCH_ROWS, width))
-    integers = np.empty((2, width), np.int64)
-    own, own_kinds = np.empty((3, CHUNK * size)), np.empty((2, CHUNK * size), np.int64)
-    room = CHUNK * size if by_lanes else 0
-    capacity = room + 2 * LANES
-    table, coefficients = np.empty((2, degree + 1, degree + 2)), np.empty((degree + 3, CHUNK + LANES))
-    pieces, stack = np.empty(4 * size * LANES), np.empty((degree + 3, capacity))
-    lists, answers = np.empty((2, 4, capacity)), np.empty((4, capacity))
-    shifts, stack_codes, root_codes = (
-        np.empty(2 * CHUNK + LANES, np.int64),
-        np.empty(capacity, np.int64),
-        np.empty((2, capacity), np.int64),
-    )
-    sizes, columns, bad = np.empty(3, np.int64), np.empty(capacity, np.int64), np.ones(CHUNK + LANES, np.int64)
-    places = np.zeros(CHUNK, np.int64)
-    good = np.zeros(CHUNK, np.int64)
+    columns = min(CHUNK, -(-c.shape[0] // LANES) * LANES)
+    room = columns * size + WIDE
+    answers, own_notes, owners = np.empty((4, room)), np.empty(room, np.int64), np.empty(room, np.int64)
+    capacity = room if by_lanes else 0
+    stack, roots_found = np.empty((degree + 5) * capacity), np.empty(4 * capacity)
+    table = np.empty((2, degree + 1, degree + 2))
+    coefficients, pieces = np.empty((degree + 3) * columns), np.empty(2 * size * WIDE)
+    marks, shifts = np.ones(columns + LANES, np.int64), np.empty(2 * columns, np.int64)
+    bad = marks[LANES:]
+    floats = (table, coefficients, pieces, stack, roots_found, answers)
     if by_lanes:
         fill_tables(degree, table)
     chunk = next_item(counter, -1)
     while chunk < starts.size:
         first = chunk * CHUNK
         count = min(CHUNK, c.shape[0] - first)
-        found = 0
+        own_counts = counts[first : first + count]
+        own_counts[:] = 0
+        kept = 0
         if by_lanes:
-            found = roots_by_lanes(
-                c, first, count, degree, table, coefficients, pieces, stack, lists, answers,
-                (shifts, stack_codes, root_codes, sizes, columns, bad),
-            )  # fmt: skip
-            collect(answers, columns, found, bad, low_end, high_end, good)
-        total = 0
-        for i in range(count):
-            places[i] = total
-            if bad[i]:
-                counts[first + i] = real_roots_of_one(
-                    c[first + i], low_end, high_end, tables, rows, integers,
-                    own[0, total:], own[1, total:], own[2, total:], own_kinds[0, total:], own_kinds[1, total:],
-                )  # fmt: skip
-            else:
-                counts[first + i] = good[i]
-                good[i] = 0
-            total += max(counts[first + i], 0)
-        for i in range(found):
-            column = columns[i]
-            if column >= 0:
-                place = places[column]
-                put_in_order(
-                    own[0, place:], own[1, place:], own[2, place:], own_kinds[0, place:], own_kinds[1, place:],
-                    good[column], answers[:, i],
-                )  # fmt: skip
-                good[column] += 1
-        start = reserve(cursor, total)
+            found = roots_by_lanes(c, first, count, columns, degree, capacity, floats, owners, shifts, marks)
+            kept = keep_answers(answers, owners, found, bad, low_end, high_end, own_counts, own_notes)
+        if bad[:count].any():
+            kept = solve_singly(c, first, bad, low_end, high_end, own_counts, answers, own_notes, kept)
+        start = reserve(cursor, kept)
         starts[chunk] = start
         for row in range(3):
-            roots[row, start : start + total] = own[row, :total]
-        for row in range(2):
-            target = kinds[row]
-            for i in range(total):
-                target[start + i] = own_kinds[row, i]
+            roots[row, start : start + kept] = answers[row, :kept]
+        target = notes[start : start + kept]
+        for i in range(kept):
+            target[i] = own_notes[i]
         chunk = next_item(counter, chunk)
 
 
-def find_parallel(body, workers, c, low_end, high_end, roots, kinds, starts, counts, cursor, counter):
+def find_parallel(body, workers, c, low_end, high_end, roots, notes, starts, counts, cursor, counter):
     for _ in prange(workers):
-        call_by_address(body, (c, low_end, high_end, roots, kinds, starts, counts, cursor, counter))
+        call_by_address(body, (c, low_end, high_end, roots, notes, starts, counts, cursor, counter))
 
 
-def write_items(roots, kinds, starts, counts, floats, evaluations, statuses, converged, counter):
-    """floats (3, M, K), evaluations, statuses, converged (M, K): the record; fates become counts of 0."""
-    columns = statuses.shape[1]
+def write_items(roots, notes, starts, counts, floats, evaluations, statuses, converged, counter):
+    """floats (3, M, K), evaluations, statuses, converged (M, K): the record; fates become counts of 0.
+
+    A chunk's roots are read in the order they lie in, put to their polynomials, and there in order.
+    """
+    width = statuses.shape[1]
+    xs, residuals, radii = floats[0].reshape(-1), floats[1].reshape(-1), floats[2].reshape(-1)
+    flat_evaluations, flat_statuses = evaluations.reshape(-1), statuses.reshape(-1)
+    flat_converged = converged.reshape(-1)
+    done, own_notes = np.empty(CHUNK, np.int64), np.empty(CHUNK * width, np.int64)
+    own_xs, own_residuals, own_radii = np.empty(CHUNK * width), np.empty(CHUNK * width), np.empty(CHUNK * width)
     chunk = next_item(counter, -1)
     while chunk < starts.size:
-        place = starts[chunk]
-        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, counts.size)):
-            count = max(counts[i], 0)
-            for k in range(count):
-                floats[0, i, k], floats[1, i, k] = roots[0, place + k], roots[1, place + k]
-                floats[2, i, k] = roots[2, place + k]
-                kind = kinds[1, place + k]
-                evaluations[i, k], statuses[i, k] = kinds[0, place + k], kind
-                converged[i, k] = kind == status.CONVERGED or kind == status.TOUCHING
-            for k in range(count, columns):
-                floats[0, i, k] = floats[1, i, k] = floats[2, i, k] = math.nan
-                evaluations[i, k], statuses[i, k], converged[i, k] = 0, status.NO_REAL_SOLUTION, False
+        first = chunk * CHUNK
+        last = min(first + CHUNK, counts.size)
+        low, high = first * width, last * width
+        xs[low:high], residuals[low:high], radii[low:high] = math.nan, math.nan, math.nan
+        flat_evaluations[low:high], flat_statuses[low:high] = 0, status.NO_REAL_SOLUTION
+        flat_converged[low:high] = False
+        total = 0
+        for i in range(first, last):
+            done[i - first] = 0
+            total += max(counts[i], 0)
+        for place in range(starts[chunk], starts[chunk] + total):
+            note = np.int64(notes[place])
+            column = note >> COLUMN_SHIFT
+            slot = column * width + done[column]
+            done[column] += 1
+            own_xs[slot], own_residuals[slot], own_radii[slot] = roots[0, place], roots[1, place], roots[2, place]
+            own_notes[slot] = note
+        for i in range(first, last):
+            slot = (i - first) * width
+            end = slot + done[i - first]
+            for k in range(slot, end):
+                x = own_xs[k]
+                # Its rank, without branches: these would be guessed wrong.
+                target = i * width
+                for j in range(slot, end):
+                    target += np.int64((own_xs[j] < x) | ((own_xs[j] == x) & (j < k)))
+                xs[target], residuals[target], radii[target] = x, own_residuals[k], own_radii[k]
+                kind = own_notes[k] >> STATUS_SHIFT & 15
+                flat_evaluations[target], flat_statuses[target] = own_notes[k] & 255, kind
+                flat_converged[target] = (kind == status.CONVERGED) | (kind == status.TOUCHING)
             if counts[i] < 0:
                 statuses[i, 0] = FATES[-counts[i]]
                 counts[i] = 0
-            place += count
         chunk = next_item(counter, chunk)
 
 
-def write_parallel(body, workers, roots, kinds, starts, counts, floats, evaluations, statuses, converged, counter):
+def write_parallel(body, workers, roots, notes, starts, counts, floats, evaluations, statuses, converged, counter):
     for _ in prange(workers):
-        call_by_address(body, (roots, kinds, starts, counts, floats, evaluations, statuses, converged, counter))
+        call_by_address(body, (roots, notes, starts, counts, floats, evaluations, statuses, converged, counter))
 
 
 _F64, _I64 = types.float64, types.int64
-_FLOATS, _KINDS, _INTEGERS = types.Array(_F64, 2, "C"), types.Array(types.int16, 2, "C"), types.Array(_I64, 1, "C")
+_FLOATS, _NOTES, _INTEGERS = types.Array(_F64, 2, "C"), types.Array(types.int32, 1, "C"), types.Array(_I64, 1, "C")
 _FIND = SharedWork(
     find_items,
     find_parallel,
-    [types.Array(_F64, 2, "C", readonly=True), _F64, _F64, _FLOATS, _KINDS, _INTEGERS, _INTEGERS, _INTEGERS],
+    [types.Array(_F64, 2, "C", readonly=True), _F64, _F64, _FLOATS, _NOTES, _INTEGERS, _INTEGERS, _INTEGERS],
 )
 _WRITE = SharedWork(
     write_items,
     write_parallel,
     [
-        _FLOATS, _KINDS, _INTEGERS, _INTEGERS,
-        types.Array(_F64, 3, "C"), _KINDS, types.Array(types.int8, 2, "C"), types.Array(types.boolean, 2, "C"),
+        _FLOATS, _NOTES, _INTEGERS, _INTEGERS, types.Array(_F64, 3, "C"),
+        types.Array(types.int16, 2, "C"), types.Array(types.int8, 2, "C"), types.Array(types.boolean, 2, "C"),
     ],
 )  # fmt: skip
 
@@ -220,12 +240,13 @@ _WRITE = SharedWork(
 def real_roots_of_rows(c: np.ndarray, low_end: float, high_end: float) -> tuple[np.ndarray, ...]:
     """(x, residual, radius, evaluations, statuses, converged), each (M, K), and counts (M,), of c (M, n) in C order."""
     rows, size = c.shape
-    roots, kinds = np.empty((3, rows * size)), np.empty((2, rows * size), np.int16)
+    roots, notes = np.empty((3, rows * size)), np.empty(rows * size, np.int32)
     starts, counts = np.empty(-(-rows // CHUNK), np.int64), np.empty(rows, np.int64)
     cursor = np.zeros(1, np.int64)
-    _FIND(NS_PER_COEFFICIENT_SQUARED * c.size * size, c, low_end, high_end, roots, kinds, starts, counts, cursor)
+    work = c.size * (NS_BY_LANES if LOWEST < size <= HIGHEST + 1 else NS_BY_CHAIN * size)
+    _FIND(work, c, low_end, high_end, roots, notes, starts, counts, cursor)
     columns = max(int(counts.max(initial=1)), 1)
     floats, evaluations = np.empty((3, rows, columns)), np.empty((rows, columns), np.int16)
     statuses, converged = np.empty((rows, columns), np.int8), np.empty((rows, columns), np.bool_)
-    _WRITE(NS_PER_SLOT * statuses.size, roots, kinds, starts, counts, floats, evaluations, statuses, converged)
+    _WRITE(NS_PER_SLOT * statuses.size, roots, notes, starts, counts, floats, evaluations, statuses, converged)
     return floats[0], floats[1], floats[2], evaluations, statuses, converged, counts
