@@ -89,6 +89,8 @@ def solve(
     Coefficients are scaled by powers of two. Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1;
     Graillat, Langlois, Louvet 2009, "Algorithms for accurate, validated and fast polynomial evaluation".
     """
+    if type(c) is list and c and type(c[0]) is float:
+        c = _as_vector(c)
     if (
         type(c) is np.ndarray
         and c.dtype is _FLOAT64
@@ -107,6 +109,14 @@ def solve(
             *kernels.SINGLE.call(c, y, 0.0, -np.inf, np.inf, _XTOL, _YTOL, _MAX_ITERATIONS, kernels.HYBRID, _NO_TABLE)
         )
     return _solve(c, y, x0, domain, which, method, xtol, ytol, max_iterations)
+
+
+def _as_vector(c: list) -> Any:
+    """A list of floats as an array; what is none as it came, for the general way to complain of."""
+    try:
+        return np.array(c)
+    except ValueError:
+        return c
 
 
 def _record(x: float, residual: float, error_bound: float, iterations: int, status: int) -> Solution:

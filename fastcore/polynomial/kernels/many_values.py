@@ -238,3 +238,14 @@ def load_chunk(y, shift, ys, marks):
         size = abs(here)
         marks[j] = UNSOLVED if size <= LARGEST_Y and (size >= SMALLEST_Y or y[j] == 0.0) else ALONE
         ys[j] = here
+
+
+@kernel
+def least_point(number, table, y):
+    """The finite end where the value is nearest to y, which no piece reaches."""
+    best, least = table[0, 0], np.inf
+    for i in range(number):
+        distance = abs(table[1, i] - y)
+        if distance < least:
+            best, least = table[0, i], distance
+    return best
