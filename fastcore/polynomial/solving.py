@@ -1,5 +1,6 @@
 """Solutions of P(x) = y."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -144,14 +145,19 @@ def _solve(
     if c.ndim == 1 and x0.ndim == 0 and y.size >= _MANY and is_hybrid and not every:
         found = solve_values(c, np.ascontiguousarray(y).ravel(), float(x0), low, high, xtol, ytol, limit)
         if found is not None:
-            return Solution(*(each.reshape(shape) for each in found))
+            return _of_arrays(found, shape)
     table = c.reshape(-1, c.shape[-1])
     rows = np.arange(len(table)).reshape(c.shape[:-1])
     rows, y, x0 = (np.ascontiguousarray(np.broadcast_to(each, shape)).ravel() for each in (rows, y, x0))
     slots = max(c.shape[-1] - 1, 1) if every else 1
     out, counts = kernels.solve_many(table, rows, y, x0, low, high, xtol, ytol, limit, number, slots, every)
     if not every:
-        return Solution(*(each.reshape(shape) for each in out))
+        return _of_arrays(out, shape)
     largest = max(int(counts.max(initial=0)), 1)
-    trimmed = (each.reshape(*shape, slots)[..., :largest].copy() for each in out)
-    return Solution(*trimmed, counts.reshape(shape) if shape else int(counts[0]))
+    trimmed = [each.reshape(*shape, slots)[..., :largest].copy() for each in out]
+    return _of_arrays(trimmed, (*shape, largest), counts.reshape(shape) if shape else int(counts[0]))
+
+
+def _of_arrays(arrays: Sequence[np.ndarray], shape: tuple[int, ...], count: Any = None) -> Solution:
+    x, residual, error_bound, iterations, status, converged = (each.reshape(shape) for each in arrays)
+    return Solution(x, residual, error_bound, iterations, status, converged, count)
