@@ -98,19 +98,20 @@ def componentwise_backward_error(c, z) -> np.ndarray:
         return np.array([error(point) for point in np.ravel(z)]).reshape(np.shape(z))
 
 
-def condition(c, root: CertifiedRoot) -> float:
+def condition(c, root: CertifiedRoot, *, terms_of=None) -> float:
     """Relative change of a simple root for a componentwise relative change of c: sum |c_k z**k| / |z P'(z)|.
 
-    inf for a multiple root and for a root at 0, which moves by an absolute amount.
+    inf for a multiple root and for a root at 0, which moves by an absolute amount. `terms_of`: what c_k are changed by.
     """
     if root.multiplicity > 1 or root.ball == 0:
         return np.inf
     with ctx.workprec(WORK_BITS):
         z = acb(root.ball)
         slope, terms, absolute = acb(0), arb(0), abs(z)
-        for power, coefficient in reversed(list(enumerate(map(float, c)))):
+        changes = c if terms_of is None else terms_of
+        for power, coefficient, change in reversed(list(zip(range(len(c)), map(float, c), map(float, changes)))):
             slope = slope * z + power * arb(coefficient)  # z P'(z)
-            terms = terms * absolute + abs(arb(coefficient))
+            terms = terms * absolute + abs(arb(change))
         return _upper(terms / abs(slope))
 
 
