@@ -44,12 +44,13 @@ def judged(c, tails, x, unit):
 
 
 @kernel(fastmath=False)
-def answer(c, sections, y, ytol, unit, narrow, low, high, heads, tails):
+def answer(c, sections, y, guess, ytol, unit, narrow, low, high, heads, tails):
     """(x, residual, bound, iterations, status), all scaled as c is.
 
     Parameters
     ----------
     c (n,), sections : `lay_sections`
+    guess : where to look first, if in the bracket
     ytol : a residual that is good enough
     unit : the largest relative rounding error of x that counts as none
     narrow : whether x is rounded to float32
@@ -72,7 +73,8 @@ def answer(c, sections, y, ytol, unit, narrow, low, high, heads, tails):
     a, b = min(section[AT], section[AT + 1]), max(section[AT], section[AT + 1])
     if inside and a < b:
         rises = section[AT] < section[AT + 1]
-        guess = first_guess(c, section, y)
+        if not a < guess < b:
+            guess = first_guess(c, section, y)
         if not a < guess < b:
             guess = 0.5 * a + 0.5 * b
         x, _, iterations = find_root(heads, tails, 0, c.size - 1, a, b, rises, guess, 2.0**-50, 300)

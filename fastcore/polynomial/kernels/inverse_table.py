@@ -27,7 +27,7 @@ __all__ = ["CERTAIN", "fill_table"]
 
 OCTAVES = 60  # of distances that have rows, at most
 # A row is used where its slope dx/dy is this good at both ends of its bin, and its x as good, relative to the bin.
-CERTAIN = 2.0**-20
+CERTAIN = 2.0**-24
 OPEN_RANGE = 2.0**40  # distances that open sections have rows for, relative to the largest coefficient and end
 
 
