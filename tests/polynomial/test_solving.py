@@ -1,5 +1,7 @@
 """Solutions of P(x) = y: the problem it all began with, random ones, hard ones, every option and every status."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -273,3 +275,7 @@ def test_solve_many_y_near_critical_values_converge(name, rng):
     np.testing.assert_array_equal(lanes.status, alone.status)
     good = lanes.converged
     assert (lanes.residual[good] <= np.maximum(1e-10, lanes.error_bound[good])).all()
+
+
+def test_solve_is_right_on_every_cpu(run_guarded):
+    assert run_guarded(Path(__file__).with_name("solving_script.py")) == "ok"
