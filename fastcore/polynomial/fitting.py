@@ -1,5 +1,6 @@
 """Least-squares fits of polynomials."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -90,6 +91,8 @@ def fit(x: Any, y: Any, degree: Any, *, weights: Any = None, domain: Any = None)
         and x.size == y.size > 0
         and x.flags.c_contiguous
         and y.flags.c_contiguous
+        and x.flags.aligned
+        and y.flags.aligned
         and weights is None
         and type(degree) is int
         and degree >= 0
@@ -106,9 +109,9 @@ def _general(x: Any, y: Any, degree: Any, weights: Any, domain: Any) -> Fit:
     x = check.points(x, "x", (1,))
     y = check.points(y, "y", (1, 2))
     if weights is not None:
-        weights = np.ascontiguousarray(check.points(weights, "weights", (1,)))
+        weights = np.require(check.points(weights, "weights", (1,)), requirements="CA")
     check.same_length(x, y, weights)
-    x, rows = np.ascontiguousarray(x), np.ascontiguousarray(y.reshape(len(x), -1).T)
+    x, rows = np.require(x, requirements="CA"), np.require(y, requirements="A").reshape(len(x), -1).T
     size = degree + 1 if isinstance(degree, int) else len(degree)
     if x.dtype.kind == "c" or not isinstance(degree, int):
         check.all_finite(x, y, weights)
@@ -137,7 +140,7 @@ def _warn_of_rank(solved: Solved, size: int, deeper: int = 0) -> None:
 def _fit_rows(
     x: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, degree: int, domain: Any
 ) -> tuple[list[float], Solved]:
-    """x (N,), rows (K, N), weights (N,) or None: float64, C-contiguous. The domain, and what was found."""
+    """x (N,), rows (K, N) of any strides, weights (N,) or None: float64. The domain, and what was found."""
     low, high = extent(x) if domain is None else check.domain_of_fit(domain)
     if domain is None and not (math.isfinite(low) and math.isfinite(high)):
         check.all_finite(x, rows.T, weights)
@@ -166,36 +169,47 @@ def _solve(x: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, mapping:
     if len(x) < size:
         check.all_finite(x, rows.T, weights)
         return fit_chebyshev(x, rows, weights, mapping, degree)
-    sums_x, sums_y = moments(x, rows, weights, mapping, degree)
-    if not (np.isfinite(sums_x).all() and np.isfinite(sums_y).all()):
+    sums_x, sums_y = moments(x, rows, weights, mapping, max(degree, 1))
+    if not (math.isfinite(sums_x[1]) and math.isfinite(sums_x[-1]) and np.isfinite(sums_y[:, :: max(degree, 1)]).all()):
         check.all_finite(x, rows.T, weights)
         largest = float(np.abs(rows).max())
         if largest > LARGEST_COEFFICIENT:
             return _solve_scaled(x, rows, weights, mapping, degree, largest)
         return fit_chebyshev(x, rows, weights, mapping, degree)
-    index = np.arange(size)
-    gram = 0.5 * (sums_x[index[:, None] + index] + sums_x[abs(index[:, None] - index)])
-    diagonal = gram.diagonal()
-    if not diagonal.min() > 0.0:
+    squared = sums_x[: 2 * size : 2] + sums_x[0]
+    if not squared.min() > 0.0:
         return fit_chebyshev(x, rows, weights, mapping, degree)
-    lengths = np.sqrt(diagonal)
-    eigenvalues, vectors = np.linalg.eigh(gram / (lengths[:, None] * lengths))
-    if not eigenvalues[0] * LARGEST_CONDITION > eigenvalues[-1]:
+    # Of columns of length 1: twice the sums of products over twice the sums of squares.
+    scales = 1.0 / np.sqrt(squared)
+    places = _places_of_products(size)
+    gram = (sums_x[places[0]] + sums_x[places[1]]) * scales * scales[:, None]
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    if not smallest * LARGEST_CONDITION > largest:
         return fit_chebyshev(x, rows, weights, mapping, degree)
-    condition = float(eigenvalues[-1] / eigenvalues[0])
-    vectors /= lengths[:, None]
+    condition = largest / smallest
+    vectors *= (math.sqrt(2.0) * scales)[:, None]
 
     def solution(sums: np.ndarray) -> np.ndarray:
         return (sums @ vectors / eigenvalues) @ vectors.T
 
-    series = solution(sums_y)
+    series = solution(sums_y[:, :size])
     peak = float(np.abs(series).max())
     if peak > LARGEST_COEFFICIENT or 0.0 < peak < 1.0 / LARGEST_COEFFICIENT:
         return _solve_scaled(x, rows, weights, mapping, degree, peak)
     for _ in range(_refinements(condition, size)):
         series = series + solution(residuals(x, rows, weights, mapping, series, True)[1])
-    squares = residuals(x, rows, weights, mapping, series, False)[0] / mapping.weight_scale**2
+    squares = residuals(x, rows, weights, mapping, series, False)[0]
+    if weights is not None:
+        squares = squares / mapping.weight_scale / mapping.weight_scale
     return Solved(series, squares, size, math.sqrt(condition))
+
+
+@functools.lru_cache(maxsize=16)
+def _places_of_products(size: int) -> np.ndarray:
+    """i + j and |i - j|, (2, size, size): T_i T_j is half the sum of these Chebyshev polynomials."""
+    each = np.arange(size)
+    return np.stack([each[:, None] + each, abs(each[:, None] - each)])
 
 
 def _refinements(condition: float, size: int) -> int:

@@ -8,17 +8,28 @@ Sums: four vectors are added as a tree, then to one accumulator of a chunk, 256 
 NumPy's pairwise sum. A sum depends on the points alone, not on threads, and rounding does not grow with their number.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore._core.work import ALONE, SharedWork, call_by_address, next_item
+from fastcore.polynomial.kernels.four_vectors import (
+    LANES,
+    STEP,
+    first_at,
+    first_of,
+    four_at,
+    mapped,
+    minus,
+    squared,
+    store_four,
+    sum_of_squares,
+    weighted,
+)
 
-LANES = simd.F64_LANES
-STEP = 4 * LANES
 # Points of a chunk, the item of a thread: 30 us of work at degree 10, 256 additions a lane.
 CHUNK = 8192
 # Points of a block, whose errors lie in the first cache.
@@ -80,94 +91,6 @@ def add_group(points, weights, is_weighted, values, sums, size_x, size_y):
         e, f, g, h, p, q, r, s = p, q, r, s, next_of(a, p, e), next_of(b, q, f), next_of(c, r, g), next_of(d, s, h)
     if size_x > 1:
         add_vector(simd.advance(place, LANES), (p + q) + (r + s))
-
-
-@kernel
-def four_at(place):
-    """Four vectors that lie side by side."""
-    return (
-        simd.load(place, LANES),
-        simd.load(simd.advance(place, LANES), LANES),
-        simd.load(simd.advance(place, 2 * LANES), LANES),
-        simd.load(simd.advance(place, 3 * LANES), LANES),
-    )
-
-
-@kernel
-def first_at(place, count):
-    """The first `count` elements of four vectors, and 0 in the other lanes."""
-    return (
-        simd.load_first(place, LANES, count),
-        simd.load_first(simd.advance(place, LANES), LANES, max(count - LANES, 0)),
-        simd.load_first(simd.advance(place, 2 * LANES), LANES, max(count - 2 * LANES, 0)),
-        simd.load_first(simd.advance(place, 3 * LANES), LANES, max(count - 3 * LANES, 0)),
-    )
-
-
-@kernel
-def lanes_below(vector, count):
-    """The lanes below `count` of a vector, and 0 in the others."""
-    return simd.select(simd.iota_i64(LANES) < count, vector, 0.0)
-
-
-@kernel
-def first_of(four, count):
-    """The first `count` elements of four vectors in registers, and 0 in the other lanes."""
-    a, b, c, d = four
-    return (
-        lanes_below(a, count),
-        lanes_below(b, count - LANES),
-        lanes_below(c, count - 2 * LANES),
-        lanes_below(d, count - 3 * LANES),
-    )
-
-
-@kernel
-def mapped(four, offset, scale):
-    """offset + scale * x, rounded twice as in numpy.polynomial, so that its polynomials see the same u, to the bit."""
-    a, b, c, d = four
-    return offset + scale * a, offset + scale * b, offset + scale * c, offset + scale * d
-
-
-@kernel
-def squared(four, scale):
-    """(scale * w)**2."""
-    a, b, c, d = four
-    a, b, c, d = a * scale, b * scale, c * scale, d * scale
-    return a * a, b * b, c * c, d * d
-
-
-@kernel
-def minus(left, right):
-    """left - right, four vectors."""
-    a, b, c, d = left
-    e, f, g, h = right
-    return a - e, b - f, c - g, d - h
-
-
-@kernel
-def weighted(four, weights, scale):
-    """scale * w * y."""
-    a, b, c, d = four
-    p, q, r, s = weights
-    return a * (p * scale), b * (q * scale), c * (r * scale), d * (s * scale)
-
-
-@kernel
-def sum_of_squares(four):
-    """Of four vectors, one vector."""
-    a, b, c, d = four
-    return simd.fma(a, a, b * b) + simd.fma(c, c, d * d)
-
-
-@kernel
-def store_four(place, four):
-    """Write four vectors side by side."""
-    a, b, c, d = four
-    simd.store(place, a)
-    simd.store(simd.advance(place, LANES), b)
-    simd.store(simd.advance(place, 2 * LANES), c)
-    simd.store(simd.advance(place, 3 * LANES), d)
 
 
 @kernel
@@ -254,7 +177,7 @@ def sum_block(x, values, weight, is_weighted, count, mapping, sums, size_x, size
 
 
 def sum_items(x, y, weights, mapping, coefficients, sums_x, sums_y, squares, counter):
-    """x (N,), y (K, N), weights (N,) or empty; item: a chunk of one row of y.
+    """x (N,), y (K, N) of any strides, weights (N,) or empty; item: a chunk of one row of y.
 
     sums_x (2d + 1, C) or empty, sums_y (K, d + 1, C) or with no rows between: a sum of each of the C chunks.
     coefficients (K, d + 1) of Chebyshev series that are taken from y, or (K, 0); then squares (K, C) are the sums of
@@ -265,10 +188,12 @@ def sum_items(x, y, weights, mapping, coefficients, sums_x, sums_y, squares, cou
     size_x, size_y = sums_x.shape[0], sums_y.shape[1]
     size = coefficients.shape[1]
     is_weighted = weights.size > 0
-    scratch = np.zeros((size_x + size_y + 1) * LANES + BLOCK)
+    scratch = np.empty((size_x + size_y + 1) * LANES + 2 * BLOCK)
     # On a line of the cache: a vector across two costs twice.
     errors = simd.pointer_at((scratch.ctypes.data + 8 * LANES - 1) // (8 * LANES) * (8 * LANES), simd.f64)
-    sums = simd.advance(errors, BLOCK)
+    copied = simd.advance(errors, BLOCK)
+    sums = simd.advance(copied, BLOCK)
+    stride = y.strides[1] // y.itemsize
     item = next_item(counter, -1)
     while item < rows * chunks:
         chunk, row = item // rows, item % rows
@@ -280,7 +205,11 @@ def sum_items(x, y, weights, mapping, coefficients, sums_x, sums_y, squares, cou
         for first in range(chunk * CHUNK, min((chunk + 1) * CHUNK, count), BLOCK):
             block = min(BLOCK, count - first)
             points = simd.advance(simd.pointer(x), first)
-            values = simd.advance(simd.pointer(y), row * count + first)
+            values = simd.advance(simd.pointer(y), row * (y.strides[0] // y.itemsize) + first * stride)
+            if stride != 1:
+                for i in range(block):
+                    simd.store_scalar(simd.advance(copied, i), simd.load_scalar(simd.advance(values, i * stride)))
+                values = copied
             weight = simd.advance(simd.pointer(weights), first if is_weighted else 0)
             if size > 0:
                 total += subtract_block(
@@ -337,20 +266,27 @@ def extent_parallel(body, workers, x, extents, counter):
 
 _READ = types.Array(types.float64, 1, "C", readonly=True)
 _READ_ROWS = types.Array(types.float64, 2, "C", readonly=True)
+_READ_STRIDED = types.Array(types.float64, 2, "A", readonly=True)
 _ROWS = types.Array(types.float64, 2, "C")
 _BLOCKS = types.Array(types.float64, 3, "C")
 _MAPPING = types.UniTuple(types.float64, 3)
 
-_SUMS = SharedWork(sum_items, sum_parallel, [_READ, _READ_ROWS, _READ, _MAPPING, _READ_ROWS, _ROWS, _BLOCKS, _ROWS])
+_SUMS = SharedWork(sum_items, sum_parallel, [_READ, _READ_STRIDED, _READ, _MAPPING, _READ_ROWS, _ROWS, _BLOCKS, _ROWS])
 _EXTENTS = SharedWork(extent_items, extent_parallel, [_READ, _ROWS])
-_NO_WEIGHTS = np.zeros(0)
+_NONE = np.zeros(0)
 
 
 def extent(x: np.ndarray) -> tuple[float, float]:
     """Smallest and largest of x, (N,) float64, C-contiguous, N > 0. NaN is passed over: inf, -inf if all are NaN."""
-    extents = np.empty((-(-x.size // CHUNK), 2))
-    _EXTENTS(EXTENT_NS * x.size, x, extents)
-    return float(extents[:, 0].min()), float(extents[:, 1].max())
+    chunks = -(-x.size // CHUNK)
+    extents = np.empty((chunks, 2))
+    if chunks == 1:
+        _EXTENTS.body.call(x, extents, ALONE)
+        low, high = extents[0]
+    else:
+        _EXTENTS(EXTENT_NS * x.size, x, extents)
+        low, high = extents[:, 0].min(), extents[:, 1].max()
+    return float(low), float(high)
 
 
 def moments(
@@ -358,15 +294,15 @@ def moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sums over the points of w**2 T_k(u), k <= 2 degree, (2d + 1,), and of w**2 T_k(u) y, k <= degree, (K, d + 1).
 
-    x (N,), y (K, N), weights (N,) or None: float64, C-contiguous. A value that is not finite makes some sums so.
+    x (N,), y (K, N), weights (N,) or None: float64, native and aligned; all but y C-contiguous. What is not finite, or
+    overflows, makes the last sums so; in x that needs a degree above 0.
     """
-    chunks = -(-x.size // CHUNK)
-    sums_x, sums_y = np.empty((2 * degree + 1, chunks)), np.empty((len(y), degree + 1, chunks))
-    work = DEGREE_NS * (degree + 2) * y.size
-    none = np.empty((len(y), 0))
-    _SUMS(work, x, y, _given(weights), tuple(mapping), none, sums_x, sums_y, np.empty((len(y), chunks)))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return sums_x.sum(axis=-1), sums_y.sum(axis=-1)
+    chunks, rows = -(-x.size // CHUNK), len(y)
+    sums_x, sums_y = np.empty((2 * degree + 1, chunks)), np.empty((rows, degree + 1, chunks))
+    _sum(
+        DEGREE_NS * (degree + 2), x, y, weights, mapping, np.empty((rows, 0)), sums_x, sums_y, np.empty((rows, chunks))
+    )
+    return _total(sums_x), _total(sums_y)
 
 
 def residuals(
@@ -376,17 +312,29 @@ def residuals(
 
     series (K, d + 1): Chebyshev coefficients of p, a row for each of y.
     """
-    chunks = -(-x.size // CHUNK)
-    size = series.shape[1]
-    sums_y = np.empty((len(y), size if with_moments else 0, chunks))
-    squares = np.empty((len(y), chunks))
+    chunks, (rows, size) = -(-x.size // CHUNK), series.shape
+    sums_y = np.empty((rows, size if with_moments else 0, chunks))
+    squares = np.empty((rows, chunks))
     halved = series * 0.5
     halved[:, 0] = series[:, 0]
-    work = DEGREE_NS * (size + 1) * y.size * (2 if with_moments else 1)
-    _SUMS(work, x, y, _given(weights), tuple(mapping), halved, np.empty((0, chunks)), sums_y, squares)
-    with np.errstate(over="ignore"):
-        return squares.sum(axis=-1), sums_y.sum(axis=-1)
+    nanoseconds = DEGREE_NS * (size + 1) * (2 if with_moments else 1)
+    _sum(nanoseconds, x, y, weights, mapping, halved, np.empty((0, chunks)), sums_y, squares)
+    return _total(squares), _total(sums_y)
 
 
-def _given(weights: np.ndarray | None) -> np.ndarray:
-    return _NO_WEIGHTS if weights is None else weights
+def _sum(nanoseconds: float, x: np.ndarray, y: np.ndarray, weights: Any, mapping: Mapping, *arrays: np.ndarray) -> None:
+    """Call the kernel, past the choice of threads where there is one chunk alone."""
+    weights = _NONE if weights is None else weights
+    if y.size <= CHUNK:
+        _SUMS.body.call(x, y, weights, tuple(mapping), *arrays, ALONE)
+    else:
+        _SUMS(nanoseconds * y.size, x, y, weights, tuple(mapping), *arrays)
+
+
+def _total(parts: np.ndarray) -> np.ndarray:
+    """Sums over the chunks, the last axis."""
+    if parts.shape[-1] == 1:
+        return parts[..., 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        total: np.ndarray = parts.sum(axis=-1)
+    return total
