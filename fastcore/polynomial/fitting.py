@@ -1,7 +1,7 @@
 """Least-squares fits of polynomials."""
 
-import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from fastcore._core import validate_polynomial_fit as check
 from fastcore._core.warn import warn
 from fastcore.polynomial.general_fit import Solved, fit_chebyshev, fit_complex, fit_powers, power_of_two_above
 from fastcore.polynomial.kernels.moments import Mapping, extent, moments, residuals
+from fastcore.polynomial.kernels.normal_equations import SOLVE_NORMAL
 
 __all__ = ["Fit", "fit"]
 
@@ -23,6 +24,8 @@ LARGEST_CONDITION = 1e11
 # Of that condition times the columns. Up to here the normal equations reproduce a polynomial to 2e-14 of its largest
 # value (degree 30, uniform points), at degree 50 to 6e-14, normally distributed points to 1e-11. A step makes it 1e-14.
 LARGEST_LOSS = 1000.0
+# Coefficients up to which Jacobi's rotations are faster than LAPACK.
+LARGEST_SMALL = 20
 # Coefficients beyond: the values are scaled by a power of two, so that squares of errors keep clear of float64's ends.
 LARGEST_COEFFICIENT = 2.0**300
 
@@ -176,24 +179,10 @@ def _solve(x: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, mapping:
         if largest > LARGEST_COEFFICIENT:
             return _solve_scaled(x, rows, weights, mapping, degree, largest)
         return fit_chebyshev(x, rows, weights, mapping, degree)
-    squared = sums_x[: 2 * size : 2] + sums_x[0]
-    if not squared.min() > 0.0:
-        return fit_chebyshev(x, rows, weights, mapping, degree)
-    # Of columns of length 1: twice the sums of products over twice the sums of squares.
-    scales = 1.0 / np.sqrt(squared)
-    places = _places_of_products(size)
-    gram = (sums_x[places[0]] + sums_x[places[1]]) * scales * scales[:, None]
-    eigenvalues, vectors = np.linalg.eigh(gram)
-    smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    smallest, largest, series, solution = _solve_normal(sums_x, sums_y[:, :size])
     if not smallest * LARGEST_CONDITION > largest:
         return fit_chebyshev(x, rows, weights, mapping, degree)
     condition = largest / smallest
-    vectors *= (math.sqrt(2.0) * scales)[:, None]
-
-    def solution(sums: np.ndarray) -> np.ndarray:
-        return (sums @ vectors / eigenvalues) @ vectors.T
-
-    series = solution(sums_y[:, :size])
     peak = float(np.abs(series).max())
     if peak > LARGEST_COEFFICIENT or 0.0 < peak < 1.0 / LARGEST_COEFFICIENT:
         return _solve_scaled(x, rows, weights, mapping, degree, peak)
@@ -203,13 +192,6 @@ def _solve(x: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, mapping:
     if weights is not None:
         squares = squares / mapping.weight_scale / mapping.weight_scale
     return Solved(series, squares, size, math.sqrt(condition))
-
-
-@functools.lru_cache(maxsize=16)
-def _places_of_products(size: int) -> np.ndarray:
-    """i + j and |i - j|, (2, size, size): T_i T_j is half the sum of these Chebyshev polynomials."""
-    each = np.arange(size)
-    return np.stack([each[:, None] + each, abs(each[:, None] - each)])
 
 
 def _refinements(condition: float, size: int) -> int:
@@ -225,3 +207,25 @@ def _solve_scaled(
     solved = _solve(x, rows / unit, weights, mapping, degree)
     with np.errstate(over="ignore"):
         return solved._replace(series=solved.series * unit, squares=solved.squares * unit * unit)
+
+
+def _solve_normal(sums_x: np.ndarray, sums_y: np.ndarray) -> tuple[float, float, np.ndarray, Callable[..., np.ndarray]]:
+    """Smallest and largest eigenvalue, the solution (K, d + 1), and what solves for other sums of y."""
+    size = sums_y.shape[1]
+    if size <= LARGEST_SMALL:
+        eigenvalues, vectors, series = np.empty(size), np.empty((size, size)), np.empty(sums_y.shape)
+        smallest, largest = SOLVE_NORMAL.call(sums_x, sums_y, eigenvalues, vectors, series)
+        return smallest, largest, series, lambda sums: (sums @ vectors.T / eigenvalues) @ vectors
+    squares = 0.5 * (sums_x[::2] + sums_x[0])
+    if not squares.min() > 0.0:
+        return 0.0, 1.0, sums_y, lambda sums: sums
+    scales = 1.0 / np.sqrt(squares)
+    each = np.arange(size)
+    products = 0.5 * (sums_x[each[:, None] + each] + sums_x[abs(each[:, None] - each)])
+    eigenvalues, vectors = np.linalg.eigh(products * scales * scales[:, None])
+    vectors *= scales[:, None]
+
+    def solution(sums: np.ndarray) -> np.ndarray:
+        return (sums @ vectors / eigenvalues) @ vectors.T
+
+    return float(eigenvalues[0]), float(eigenvalues[-1]), solution(sums_y), solution

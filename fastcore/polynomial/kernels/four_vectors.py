@@ -22,7 +22,7 @@ def four_at(place):
 def first_at(place, count):
     """The first `count` elements of four vectors, and 0 in the other lanes."""
     return (
-        simd.load_first(place, LANES, count),
+        simd.load_first(place, LANES, max(count, 0)),
         simd.load_first(simd.advance(place, LANES), LANES, max(count - LANES, 0)),
         simd.load_first(simd.advance(place, 2 * LANES), LANES, max(count - 2 * LANES, 0)),
         simd.load_first(simd.advance(place, 3 * LANES), LANES, max(count - 3 * LANES, 0)),
@@ -89,7 +89,16 @@ def weighted(four, weights, scale):
 
 
 @kernel
-def sum_of_squares(four):
-    """Of four vectors, one vector."""
+def add_squares(four, total):
+    """total plus the squares of four vectors, one vector."""
     a, b, c, d = four
-    return simd.fma(a, a, b * b) + simd.fma(c, c, d * d)
+    return simd.fma(a, a, simd.fma(b, b, simd.fma(c, c, simd.fma(d, d, total))))
+
+
+@kernel
+def plus_product(number, left, right):
+    """number + left * right, four vectors."""
+    a, b, c, d = left
+    e, f, g, h = right
+    total = simd.broadcast(number, LANES, simd.f64)
+    return simd.fma(a, e, total), simd.fma(b, f, total), simd.fma(c, g, total), simd.fma(d, h, total)
