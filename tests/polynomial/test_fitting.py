@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -432,3 +433,40 @@ def test_fit_leaves_errors_at_right_angles_to_the_basis(degree, size, seed):
     basis = w[:, None] * np.polynomial.chebyshev.chebvander(x, degree)
     assert np.abs(basis.T @ errors).max() <= 1e-12 * size * max(1, np.abs(found.polynomial.coef).max())
     assert found.residual == pytest.approx(errors @ errors, rel=1e-12)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 4])
+@pytest.mark.parametrize("domain", [None, (0.0, 2.0)])
+def test_fit_of_nan_in_x_raises_at_any_degree(degree, domain):
+    x = np.linspace(0.0, 1.0, 100)
+    x[50] = np.nan
+    with pytest.raises(ValueError, match=r"x must be finite\. Got nan at 50"):
+        fit(x, np.ones(100), degree, domain=domain)
+
+
+@pytest.mark.parametrize("order", ["C", "F", "reversed", "part"])
+def test_fit_reads_columns_of_any_strides(rng, order):
+    x, y = rng.uniform(0, 1, 9001), rng.standard_normal((9001, 3))
+    expected = fit(x, np.asfortranarray(y), 5)
+    other = {
+        "C": y,
+        "F": np.asfortranarray(y),
+        "reversed": y[::-1].copy()[::-1],
+        "part": np.repeat(y, 2, axis=1)[:, ::2],
+    }
+    found = fit(x, other[order], 5)
+    for a, b in zip(found.polynomial, expected.polynomial, strict=True):
+        np.testing.assert_array_equal(a.coef, b.coef)
+    np.testing.assert_array_equal(found.residual, expected.residual)
+
+
+@pytest.mark.parametrize("degree", [implementation.LARGEST_SMALL - 1, implementation.LARGEST_SMALL])
+def test_fit_with_and_without_lapack_are_exact(rng, degree):
+    x = rng.uniform(2, 3, 5000)
+    polynomial = Chebyshev(rng.standard_normal(degree + 1), domain=[x.min(), x.max()])
+    found = fit(x, polynomial(x), degree)
+    np.testing.assert_allclose(found.polynomial.coef, polynomial.coef, rtol=0, atol=1e-13)
+
+
+def test_fit_is_right_and_touches_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_fit.py")).endswith("cases")
