@@ -105,11 +105,11 @@ def check_transformations(rng):
 
 
 def check_double_doubles(rng):
-    high = rng.standard_normal((2, 500)) * 10.0 ** rng.integers(-30, 30, (2, 500))
-    low = high * rng.uniform(-1, 1, (2, 500)) * 2.0**-54
+    high = rng.standard_normal((2, 150)) * 10.0 ** rng.integers(-30, 30, (2, 150))
+    low = high * rng.uniform(-1, 1, (2, 150)) * 2.0**-54
     a, b = np.stack([high, low], -1)
-    b[:100] = -a[:100] * (1 + rng.integers(-3, 4, (100, 1)) * 2.0**-52)
-    out = np.empty((500, 6, 2))
+    b[:50] = -a[:50] * (1 + rng.integers(-3, 4, (50, 1)) * 2.0**-52)
+    out = np.empty((150, 6, 2))
     double_doubles(a, b, out)
     unit = Fraction(1, 2**53)
     for x, y, results in zip(a, b, out, strict=True):
@@ -145,7 +145,7 @@ def main():
     rng = np.random.default_rng(5)
     check_transformations(rng)
     check_double_doubles(rng)
-    for degree in (0, 1, 2, 7, 30):
+    for degree in (0, 1, 2, 12):
         check_horner(rng.standard_normal(degree + 1), rng.uniform(-3, 3, SIZE))
     check_horner(np.poly(np.arange(1.0, 21.0))[::-1].copy(), np.linspace(0.9, 20.2, SIZE))  # Wilkinson's
     check_horner(np.poly(np.full(12, 1.0))[::-1].copy(), 1 + np.linspace(-1e-2, 1e-2, SIZE))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import fastcore
 from fastcore import reference
 from fastcore.polynomial import polyder, polyval, polyval_and_derivative
+from fastcore.polynomial.kernels import horner
 
 UNIT = Fraction(1, 2**53)
 SHAPES = [  # of x, of c
@@ -109,16 +110,13 @@ def test_polyval_every_point_is_computed_alike_whatever_its_place(rng, size, dty
     np.testing.assert_array_equal(polyval_and_derivative(x[some], np.tile(c, (20, 1)))[1], slopes[some])
 
 
-@pytest.mark.parametrize("options", [{}, {"error_bound": True}, {"compensated": True, "error_bound": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"error_bound": True}, {"compensated": True}], ids=str)
 @pytest.mark.parametrize("is_complex", [False, True])
-def test_polyval_one_thread_equals_many(rng, options, is_complex):
-    x = rng.uniform(-1, 1, 200_000) * (1 + 1j * is_complex)
-    c = rng.standard_normal(60)
-    for arguments in (
-        (x, c),
-        (x[:, None][:2000], rng.standard_normal((100, 60))),
-        (x[:40_000], np.tile(c, (40_000, 1))),
-    ):
+def test_polyval_one_thread_equals_many(rng, monkeypatch, options, is_complex):
+    monkeypatch.setattr(horner, "SERIAL_BELOW_NS", 0.0)
+    x = rng.uniform(-1, 1, 50_000) * (1 + 1j * is_complex)
+    c = rng.standard_normal((50, 40))
+    for arguments in ((x, c[0]), (x[:1000], c[:, None]), (x, np.tile(c[0], (50_000, 1)))):
         with fastcore.num_threads(1):
             serial = polyval(*arguments, **options)
         np.testing.assert_array_equal(polyval(*arguments, **options), serial)
@@ -130,15 +128,15 @@ def test_polyval_one_thread_equals_many(rng, options, is_complex):
 def hard_case(name, rng):
     """(x, c)"""
     if name == "Wilkinson":
-        return np.concatenate([np.arange(1.0, 21.0), rng.uniform(1, 20, 10)]), WILKINSON
+        return np.concatenate([np.arange(1.0, 21.0, 2.0), rng.uniform(1, 20, 3)]), WILKINSON
     if name == "(x - 1)**15":
-        return 1 + rng.uniform(-0.05, 0.05, 30), np.poly(np.ones(15))[::-1].copy()
+        return 1 + rng.uniform(-0.05, 0.05, 12), np.poly(np.ones(15))[::-1].copy()
     if name == "small":  # products below the normal range
-        return rng.uniform(-1, 1, 30) * 10.0 ** rng.integers(-12, 3, 30), rng.standard_normal(9) * 1e-300
+        return rng.uniform(-1, 1, 12) * 10.0 ** rng.integers(-12, 3, 12), rng.standard_normal(9) * 1e-300
     if name == "large":
-        return rng.uniform(-1, 1, 30) * 1e30, rng.standard_normal(9) * 1e60
+        return rng.uniform(-1, 1, 12) * 1e30, rng.standard_normal(9) * 1e60
     degree = int(name.split()[-1])
-    return rng.uniform(-2, 2, 30), rng.standard_normal(degree + 1)
+    return rng.uniform(-2, 2, 12), rng.standard_normal(degree + 1)
 
 
 @pytest.mark.parametrize("name", ["Wilkinson", "(x - 1)**15", "small", "large", "random 1", "random 8", "random 40"])

@@ -94,9 +94,9 @@ def compensated_complex_end(re, im, error_re, error_im, size, count):
 
 
 @kernel(inline=True, fastmath=False)
-def put_block(c, low, slack, step, count, parts):
-    """Values of one polynomial at a block of points; all are pointers, but `low` is None for plain Horner."""
-    for i in range(0, BLOCK, LANES):
+def put_block(c, low, slack, step, count, parts, size):
+    """Values of one polynomial at a block of points; `low` is None for plain Horner, or a pointer as c and slack."""
+    for i in range(0, size, LANES):
         place = simd.advance(parts, i)
         xr, xi = simd.load(place, LANES), simd.load(simd.advance(place, BLOCK), LANES)
         if low is None:
@@ -139,11 +139,11 @@ def put_items(c, low, slack, x, values, bounds, rows, item_rows, counter):
                 take_apart(simd.advance(simd.pointer(x), 2 * (row * x_step + i)), some, simd.pointer(parts))
                 coefficients = simd.advance(simd.pointer(c), own)
                 if low is None:
-                    put_block(coefficients, None, None, step, count, simd.pointer(parts))
+                    put_block(coefficients, None, None, step, count, simd.pointer(parts), some)
                 else:
                     lows = simd.advance(simd.pointer(low), own * step)
                     slacks = simd.advance(simd.pointer(slack), own * step)
-                    put_block(coefficients, lows, slacks, step, count, simd.pointer(parts))
+                    put_block(coefficients, lows, slacks, step, count, simd.pointer(parts), some)
                     for k in range(some):
                         bounds[at + k] = parts[2 * BLOCK + k]
                 put_together(simd.pointer(parts), some, simd.advance(simd.pointer(values), 2 * at))
