@@ -232,3 +232,15 @@ def test_real_roots_of_one_polynomial_have_a_count_of_type_int():
 def test_real_roots_of_wrong_arguments_raise(arguments, error):
     with pytest.raises(error):
         real_roots(*arguments)
+
+
+def test_real_roots_of_more_polynomials_than_memory_is_taken_for_are_all_there(rng):
+    c = rng.standard_normal((70_000, 4))
+    # Few roots in the sample that is asked, three in all others.
+    c[:: 70_000 // 256] = [1, 0, 1, 0.001]
+    others = np.ones(len(c), bool)
+    others[:: 70_000 // 256] = False
+    c[others] = np.poly([1, 2, 3])[::-1] * 2.0 ** rng.integers(-9, 9, (others.sum(), 1))
+    solution = real_roots(c)
+    np.testing.assert_array_equal(solution.count[others], 3)
+    np.testing.assert_array_equal(solution.x[others], np.tile([1.0, 2, 3], (others.sum(), 1)))

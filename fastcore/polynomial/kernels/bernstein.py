@@ -9,6 +9,7 @@ polynomials. What rounding could decide otherwise is left to `real_single`.
 Source: Mourrain, Rouillier, Roy 2005, "The Bernstein basis and real root isolation".
 """
 
+import numpy as np
 from numba import types
 
 from fastcore._core import simd
@@ -48,7 +49,8 @@ def fill_tables(degree, table):
     """
     for i in range(degree + 1):
         row = table[0, i]
-        row[:] = 0.0
+        for k in range(degree + 2):
+            row[k] = 0.0
         row[0] = 1.0
         for k in range(1, i + 1):  # Pascal's triangle: integers below 2**53
             row[k] = table[0, i - 1, k - 1] + table[0, i - 1, k]
@@ -61,7 +63,8 @@ def fill_tables(degree, table):
             table[0, i, k], table[1, i, k] = share * high, share * high_reversed
         high, low = dd_multiply_number(high, low, EDGE)
         high_reversed, low_reversed = dd_multiply_number(high_reversed, low_reversed, edge)
-    table[1, :, degree + 1] = 0.0
+    for i in range(degree + 1):
+        table[1, i, degree + 1] = 0.0
 
 
 @kernel(fastmath=False)
@@ -206,7 +209,7 @@ def start_pieces(coefficients, table, side, degree, count, columns, pieces, stac
     zero = simd.broadcast(0.0, LANES)
     tolerance = zero + (0.5 * degree + 6.0) * UNIT * 2.02 * EDGE**degree
     width = zero + ((1.0 + 4.0 * UNIT) / EDGE if side == 1 else EDGE)
-    waiting, found = 0, 0
+    waiting, found = np.int64(0), np.int64(0)
     for column in range(0, count, LANES):
         valid = simd.iota_i64(LANES) < count - column
         codes = (simd.iota_i64(LANES) + column) << 2

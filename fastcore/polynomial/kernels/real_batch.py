@@ -34,6 +34,8 @@ CHUNK = 128  # polynomials
 NS_BY_LANES = 20.0
 NS_BY_CHAIN = 80.0
 NS_PER_SLOT = 3.0
+# Roots that memory is taken for without asking how many there are; polynomials asked.
+LARGEST_ROOM, SAMPLE = 1 << 18, 256
 # Where there is no root: in place of the first one's status.
 FATES = (status.NO_REAL_SOLUTION, status.ZERO_POLYNOMIAL, status.NOT_FINITE)
 # The integer beside a root: evaluations (at most 250), status, column in the chunk.
@@ -67,7 +69,7 @@ def roots_by_lanes(c, first, count, columns, degree, capacity, floats, owners, s
         fits = load_lanes(some, count - column, degree, column, columns, coefficients, units)
         if not simd.all_lanes(fits):
             mark((lanes < count - column) & ~fits, (lanes + column) << 2, bad)
-    found = 0
+    found = np.int64(0)  # of one type from the start: the bodies called with it compile once
     for side in range(2):
         waiting, isolated = start_pieces(
             coefficients, table, side, degree, count, columns, pieces, stack, roots, capacity, bad
@@ -86,7 +88,7 @@ def keep_answers(answers, owners, found, bad, low_end, high_end, counts, notes):
 
     counts (count,): answers of each polynomial; notes: the integers beside them
     """
-    kept = 0
+    kept = np.int64(0)
     for i in range(found):
         column = owners[i]
         x = answers[0, i]
@@ -121,8 +123,9 @@ def solve_singly(c, first, bad, low_end, high_end, counts, answers, notes, kept)
 def find_items(c, low_end, high_end, roots, notes, starts, counts, cursor, counter):
     """Roots of chunk after chunk.
 
-    c (M, n); roots (3, M * n): x, residual, radius; notes (M * n,): the integers beside them; starts (chunks,): a
-    chunk's first root; counts (M,), -1 of zero and -2 where c is not finite; cursor (1,): the roots so far
+    c (M, n); roots (3, R): x, residual, radius; notes (R,): the integers beside them; starts (chunks,): a chunk's first
+    root; counts (M,), -1 of zero and -2 where c is not finite; cursor (1,): the roots so far, those included for which
+    R is too small and which are lost
     """
     size = c.shape[1]
     degree = max(size - 1, 1)
@@ -144,20 +147,28 @@ def find_items(c, low_end, high_end, roots, notes, starts, counts, cursor, count
         first = chunk * CHUNK
         count = min(CHUNK, c.shape[0] - first)
         own_counts = counts[first : first + count]
-        own_counts[:] = 0
-        kept = 0
+        for i in range(count):
+            own_counts[i] = 0
+        kept = np.int64(0)
         if by_lanes:
             found = roots_by_lanes(c, first, count, columns, degree, capacity, floats, owners, shifts, marks)
             kept = keep_answers(answers, owners, found, bad, low_end, high_end, own_counts, own_notes)
-        if bad[:count].any():
+        any_bad = False
+        for i in range(count):
+            any_bad |= bad[i] != 0
+        if any_bad:
             kept = solve_singly(c, first, bad, low_end, high_end, own_counts, answers, own_notes, kept)
         start = reserve(cursor, kept)
         starts[chunk] = start
-        for row in range(3):
-            roots[row, start : start + kept] = answers[row, :kept]
-        target = notes[start : start + kept]
-        for i in range(kept):
-            target[i] = own_notes[i]
+        if start + kept <= notes.size:
+            # Loops: assigned by slices, messages about their shapes are compiled, for 2 s.
+            for row in range(3):
+                source, target = answers[row], roots[row, start:]
+                for i in range(kept):
+                    target[i] = source[i]
+            targets = notes[start:]
+            for i in range(kept):
+                targets[i] = own_notes[i]
         chunk = next_item(counter, chunk)
 
 
@@ -182,9 +193,9 @@ def write_items(roots, notes, starts, counts, floats, evaluations, statuses, con
         first = chunk * CHUNK
         last = min(first + CHUNK, counts.size)
         low, high = first * width, last * width
-        xs[low:high], residuals[low:high], radii[low:high] = math.nan, math.nan, math.nan
-        flat_evaluations[low:high], flat_statuses[low:high] = 0, status.NO_REAL_SOLUTION
-        flat_converged[low:high] = False
+        for i in range(low, high):
+            xs[i] = residuals[i] = radii[i] = math.nan
+            flat_evaluations[i], flat_statuses[i], flat_converged[i] = 0, status.NO_REAL_SOLUTION, False
         total = 0
         for i in range(first, last):
             done[i - first] = 0
@@ -237,14 +248,32 @@ _WRITE = SharedWork(
 )  # fmt: skip
 
 
-def real_roots_of_rows(c: np.ndarray, low_end: float, high_end: float) -> tuple[np.ndarray, ...]:
-    """(x, residual, radius, evaluations, statuses, converged), each (M, K), and counts (M,), of c (M, n) in C order."""
+def _find(c: np.ndarray, low_end: float, high_end: float, room: int) -> tuple[np.ndarray, ...]:
+    """(roots, notes, starts, counts); once more, with room for all that could be, where there are more than `room`."""
     rows, size = c.shape
-    roots, notes = np.empty((3, rows * size)), np.empty(rows * size, np.int32)
-    starts, counts = np.empty(-(-rows // CHUNK), np.int64), np.empty(rows, np.int64)
-    cursor = np.zeros(1, np.int64)
+    roots, notes = np.empty((3, room)), np.empty(room, np.int32)
+    starts, counts, cursor = np.empty(-(-rows // CHUNK), np.int64), np.empty(rows, np.int64), np.zeros(1, np.int64)
     work = c.size * (NS_BY_LANES if LOWEST < size <= HIGHEST + 1 else NS_BY_CHAIN * size)
     _FIND(work, c, low_end, high_end, roots, notes, starts, counts, cursor)
+    if cursor[0] > room:
+        return _find(c, low_end, high_end, c.size)
+    return roots, notes, starts, counts
+
+
+def _guessed_room(c: np.ndarray, low_end: float, high_end: float) -> int:
+    """Room for the roots by a sample of the polynomials: for as many as could be, memory took a third of the time."""
+    rows = c.shape[0]
+    if c.size <= LARGEST_ROOM:
+        return c.size
+    sample = np.ascontiguousarray(c[:: rows // SAMPLE])
+    counts = _find(sample, low_end, high_end, sample.size)[3]
+    return min(c.size, int(rows * (0.2 + 1.3 * np.maximum(counts, 0).mean())))
+
+
+def real_roots_of_rows(c: np.ndarray, low_end: float, high_end: float) -> tuple[np.ndarray, ...]:
+    """(x, residual, radius, evaluations, statuses, converged), each (M, K), and counts (M,), of c (M, n) in C order."""
+    rows = c.shape[0]
+    roots, notes, starts, counts = _find(c, low_end, high_end, _guessed_room(c, low_end, high_end))
     columns = max(int(counts.max(initial=1)), 1)
     floats, evaluations = np.empty((3, rows, columns)), np.empty((rows, columns), np.int16)
     statuses, converged = np.empty((rows, columns), np.int8), np.empty((rows, columns), np.bool_)

@@ -5,6 +5,8 @@ the linear derivative down, each level's roots cut the next one's range. All lev
 with coefficients of double-double precision, so signs are known wherever u**2 can tell.
 """
 
+import numpy as np
+
 from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels import status
 from fastcore.polynomial.kernels.either import float_bits, float_of_bits
@@ -172,7 +174,7 @@ def roots_within(high, low, degree, edge, nodes, values, sizes, places, kinds, e
         value, _, size, bound = evaluate(high[0], low[0], degree, degree, nodes[i])
         values[i] = 0.0 if abs(value) <= bound else value
         sizes[i] = size
-    found = 0
+    found = np.int64(0)
     before = -1  # the last node with a sign, and the last one without since then
     zero = -1
     for i in range(count + 1):
