@@ -75,17 +75,17 @@ def fit(x: Any, y: Any, degree: Any, *, weights: Any = None, domain: Any = None)
 
     Notes
     -----
-    Same as `numpy.polynomial.Chebyshev.fit`; all is computed in float64. Arrays that are not C-contiguous float64 are
-    copied once.
+    Same as `numpy.polynomial.Chebyshev.fit`, with listed degrees as `numpy.polynomial.polynomial.polyfit`. All is
+    computed in float64; x and weights that are not C-contiguous float64 are copied once, y of float64 never.
 
-    Source: Shampine 1975, "Discrete least squares polynomial fits", for the basis; Bjorck 1987, "Stability analysis of
-    the method of seminormal equations", for their correction. The inner products of the Chebyshev basis are sums of
-    T_k(x), k <= 2 degree, so the normal equations take one read of the data. Their condition is checked: where it is
-    high the errors y - p(x) are fitted once more, or as often as it takes; where it is too high a QR decomposition
-    block by block takes over. The residual is summed from errors in another read, since from moments nothing would be
-    left of that of a good fit. One thread and many give the same bits.
+    Source: Clenshaw and Hayes 1965, "Curve and surface fitting", for the basis; Bjorck 1987, "Stability analysis of the
+    method of seminormal equations", for their correction. The inner products of the Chebyshev basis are sums of T_k(x),
+    k <= 2 degree, so the normal equations take one read of the data. Their condition is checked: where it is high the
+    errors y - p(x) are fitted once more, or twice; where it is too high a QR decomposition block by block takes over.
+    The residual is summed from errors in another read, since from moments nothing would be left of that of a good fit.
+    One thread and many give the same bits.
 
-    Complex x, and degrees with gaps, are solved by QR.
+    Complex x, and degrees with gaps, are always solved by QR: about as fast as numpy.polynomial.
     """
     if not (
         type(x) is type(y) is _ndarray
@@ -112,9 +112,9 @@ def _general(x: Any, y: Any, degree: Any, weights: Any, domain: Any) -> Fit:
     x = check.points(x, "x", (1,))
     y = check.points(y, "y", (1, 2))
     if weights is not None:
-        weights = np.require(check.points(weights, "weights", (1,)), requirements="CA")
+        weights = np.require(check.points(weights, "weights", (1,)), requirements=["C", "A"])
     check.same_length(x, y, weights)
-    x, rows = np.require(x, requirements="CA"), np.require(y, requirements="A").reshape(len(x), -1).T
+    x, rows = np.require(x, requirements=["C", "A"]), np.require(y, requirements=["A"]).reshape(len(x), -1).T
     size = degree + 1 if isinstance(degree, int) else len(degree)
     if x.dtype.kind == "c" or not isinstance(degree, int):
         check.all_finite(x, y, weights)
