@@ -4,7 +4,7 @@ ITS-90 defines the voltage E(t), in mV against a junction at 0 °C, by one polyn
 Instruments have to go the other way, for which NIST publishes approximate polynomials t(E). (Type K would not do above
 0 °C: its E(t) has an exponential term and is no polynomial.)
 
-Source of all numbers: NIST Standard Reference Database 60, file type_n.tab, which is of NIST Monograph 175 (Burns et al.
+Source of all numbers: NIST Standard Reference Database 60, file type_n.tab, of NIST Monograph 175 (Burns et al.
 1993).
 """
 
