@@ -127,9 +127,11 @@ class Ceilings:
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
 
-    def measure(self, kind: str, dtype: str, bytes_moved: float) -> str:
-        """Measure what bounds a case once more; the key under which `values` has it."""
-        if kind == "flops":
+    def measure(self, kind: str, dtype: str, bytes_moved: float, threads: int | None = None) -> str:
+        """Measure what bounds a case once more, "flops" with so many threads; the key under which `values` has it."""
+        if kind == "flops" and threads:
+            key, value = f"fma_{dtype}_{threads}thread", fma_peak(dtype, threads, trials=3)
+        elif kind == "flops":
             key, value = f"fma_{dtype}", fma_peak(dtype, trials=3)
         else:
             size = 1 << max(16, min(MEMORY_BYTES.bit_length() - 1, int(bytes_moved).bit_length()))

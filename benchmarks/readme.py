@@ -21,6 +21,8 @@ IMPORTANT = re.compile(
     r"attention/prefill/f32/B1-H8-L(512|2048)-D(64|128)(/causal)?$|attention/encoder/|sentence_embeddings/f32/N256$"
     r"|kvcache/decode/f32/(B[18]-H32-G8-S(4096|32768)-D128|B1-H12-G12-S256-D64)$|kvcache/decode/int8/B1-H32-G8-S32768"
     r"|generate/decode/"
+    r"|polynomial/polyval/f64/N1000000-D(3|5|20)/1thread$|polynomial/(solve|inverse|fit)/f64/N(1|1000000)-D(9|10)/"
+    r"|polynomial/(real_)?roots/f64/N100000-D10/"
 )
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 # quick run that is out of time leaves out the last ones.
 METRICS = tuple(f"metrics_{kind}" for kind in ("classification", "ranking", "regression", "clustering", "uplift"))
 DOMAINS = (
-    "attention", "kvcache", "sentence_embeddings", "multi_head", "nn", *METRICS, "tile", "cold_start", "generate",
+    "attention", "kvcache", "sentence_embeddings", "multi_head", "nn", *METRICS, "polynomial", "tile", "cold_start",
+    "generate",
 )  # fmt: skip
 
 OURS = "fastcore"
@@ -69,6 +70,8 @@ class Case:
     ceiling : what bounds the task on an ideal machine; None where that is neither arithmetic nor memory
     bound : makes the sides that do nothing but read what `ours` has to read, where "bytes" of any other array will not
         do; they are called after `ours` was, timed in the same rounds, and the fastest is the ceiling
+    bound_name : what these sides do, in two words
+    threads : of the ceiling "flops", where it is not all; the sides see to their own
     peers : name -> factory, which raises `Unavailable` where the peer cannot take part
     quick : part of the selection that `--quick` runs
     """
@@ -86,6 +89,8 @@ class Case:
     tolerance: float
     ceiling: Literal["flops", "bytes"] | None = "flops"
     bound: Callable[[Any], Sequence[Side]] | None = None
+    bound_name: str = BOUND
+    threads: int | None = None
     peer_tolerance: float | None = None
     peers: Mapping[str, Factory] = field(default_factory=dict)
     quick: bool = False

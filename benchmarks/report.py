@@ -26,6 +26,12 @@ TITLES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "jax": "JAX",
+    "numpy in place": "NumPy in place",
+    "numpy polynomial": "numpy.polynomial",
+    "numpy eigvals": "NumPy eigvals",
+    "numpy chebyshev": "NumPy Chebyshev",
+    "scipy newton": "SciPy newton",
+    "scipy find_root": "SciPy find_root",
 }
 FEW_ROUNDS = 5  # a median of fewer rounds is marked with their number
 CAPTION = f"Medians (n: rounds, where fewer than {FEW_ROUNDS}); how many times longer than fastcore: ratio of medians"
@@ -94,7 +100,7 @@ def cell(case: dict, side: str, separator: str = " ", brief: bool = False) -> st
 def fraction(case: dict) -> str:
     if case.get("fraction") is None:
         return "–"
-    kind = "FMA" if case["ceiling"].startswith("fma") else "read"
+    kind = "FMA" if case["ceiling"].startswith("fma") else "copy" if case["ceiling"].endswith("copy") else "read"
     text = f"{100 * case['fraction']:.0f} % {kind}"
     if case.get("share"):
         _, low, high = case["share"]
@@ -148,9 +154,11 @@ def setups(run: dict) -> list[str]:
 
 def ceiling_lines(run: dict) -> list[str]:
     values = run["ceilings"]
-    lines = [
-        f"{key.removeprefix('fma_')} FMA {values[key] / 1e9:.0f} GFLOP/s" for key in values if key.startswith("fma")
-    ]
+    lines = []
+    for key in (key for key in values if key.startswith("fma")):
+        dtype, _, threads = key.removeprefix("fma_").partition("_")
+        some = f" of {threads.removesuffix('thread')} thread" if threads else ""
+        lines.append(f"{dtype} FMA{some} {values[key] / 1e9:.0f} GFLOP/s")
     for key in sorted((k for k in values if k.startswith("read")), key=lambda k: int(k[5:-3])):
         lines.append(f"read of {int(key[5:-3]) / 1024:.4g} MiB {values[key] / 1e9:.0f} GB/s")
     return lines
@@ -161,6 +169,8 @@ def machine_lines(run: dict) -> list[str]:
     machine: dict[str, Any] = run["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     threads = f"{machine['threads']} threads for every side"
+    if any("1thread" in case["name"] for case in run["cases"]):
+        threads += ", or 1 where the name of the case says so"
     if any(name.endswith("_NUM_THREADS") for name in machine["settings"]):
         threads = "thread counts as set in the environment"
     lines = [
@@ -169,7 +179,7 @@ def machine_lines(run: dict) -> list[str]:
         f"Ceilings measured in the same run: {', '.join(ceiling_lines(run))}",
     ]
     if any(case.get("share") for case in run["cases"]):
-        lines.append("Shares with quartiles: of a read of the same arrays, timed in the same rounds")
+        lines.append("Shares with quartiles: of a read, or a copy, of the same arrays, timed in the same rounds")
     if machine["settings"]:
         lines.append("Environment: " + ", ".join(f"{name}={value}" for name, value in machine["settings"].items()))
     if machine["unset"]:

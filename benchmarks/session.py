@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.machine import Ceilings
-from benchmarks.registry import BOUND, NUMPY, OURS, Case, Check, Side, Unavailable
+from benchmarks.registry import NUMPY, OURS, Case, Check, Side, Unavailable
 
 Progress = Callable[[str], None]
 
@@ -125,12 +125,12 @@ def run_case(
         data = case.make()
         sides, entries = prepare(case, data, peers)
         if case.bound is not None and OURS in sides:
-            reads = {f"{BOUND} {number}": side for number, side in enumerate(case.bound(data))}
+            reads = {f"{case.bound_name} {number}": side for number, side in enumerate(case.bound(data))}
     except Unavailable as reason:
         entries[OURS] = {"missing": str(reason)}
-    key = BOUND if reads else None
+    key = case.bound_name if reads else None
     if case.ceiling and sides and not reads:
-        key = ceilings.measure(case.ceiling, case.dtype, case.bytes_moved)
+        key = ceilings.measure(case.ceiling, case.dtype, case.bytes_moved, case.threads)
     timed = {}
     if sides:
         everything = sides | reads

@@ -22,9 +22,17 @@ def test_read_bandwidth_is_a_rate_a_memory_can_have():
     assert 1e8 < machine.read_bandwidth(1 << 16, threads=1, trials=1) < 4e12
 
 
+def test_ceiling_of_one_thread_stands_beside_that_of_all(monkeypatch):
+    monkeypatch.setattr(machine, "fma_peak", lambda dtype, threads=2, trials=5: float(threads))
+    ceilings = machine.Ceilings()
+    ceilings.measure("flops", "float64", 0)
+    assert ceilings.measure("flops", "float64", 0, threads=1) == "fma_float64_1thread"
+    assert ceilings.values == {"fma_float64": 2.0, "fma_float64_1thread": 1.0}
+
+
 def test_ceilings_keep_the_fastest(monkeypatch):
     rates = iter([1.0, 3.0, 2.0])
-    monkeypatch.setattr(machine, "fma_peak", lambda dtype, trials: next(rates))
+    monkeypatch.setattr(machine, "fma_peak", lambda dtype, threads=None, trials=5: next(rates))
     monkeypatch.setattr(machine, "read_bandwidth", lambda size, trials: float(size))
     ceilings = machine.Ceilings()
     assert [ceilings.measure("flops", "float32", 0) for _ in range(3)] == ["fma_float32"] * 3

@@ -112,7 +112,7 @@ def test_pace_shares_out_what_is_left_when_time_runs_short(monkeypatch):
 
 
 def test_run_case_records_times_ratio_and_fraction(make_case, monkeypatch):
-    monkeypatch.setattr(Ceilings, "measure", lambda self, kind, dtype, size: self.values.setdefault("fma_float64", 1e9))
+    monkeypatch.setattr(Ceilings, "measure", lambda self, *what: self.values.setdefault("fma_float64", 1e9))
     ceilings = Ceilings()
     ceilings.values["fma_float64"] = 1e9
     record = session.run_case(make_case(), [], (0.05, 5), ceilings) | {"ceiling": "fma_float64"}
