@@ -72,7 +72,3 @@ def problems() -> list[Problem]:
         Problem("fit", 1_000_000, 10, "weighted"),
         Problem("fit", 1000, 5),
     ]
-
-
-def cases() -> list[Case]:
-    return [case(problem) for problem in problems()]

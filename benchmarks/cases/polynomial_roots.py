@@ -152,7 +152,3 @@ def problems() -> list[Problem]:
         Problem("roots", 100_000, 4, "random"),
         Problem("roots", 100, 10, "random"),
     ]
-
-
-def cases() -> list[Case]:
-    return [case(problem) for problem in problems()]

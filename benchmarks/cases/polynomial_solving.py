@@ -196,7 +196,3 @@ def problems() -> list[Problem]:
         Problem("inverse", 1_000_000, 10, "near_minimum"),
         Problem("inverse", 1_000_000, 10, "scattered", dtype="float32"),
     ]
-
-
-def cases() -> list[Case]:
-    return [case(problem) for problem in problems()]

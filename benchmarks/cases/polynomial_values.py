@@ -103,7 +103,3 @@ def problems() -> list[Problem]:
         Problem("polyval", 1_000_000, 20, "with_derivative"),
         Problem("polyval", 1_000_000, 20, "compensated"),
     ]
-
-
-def cases() -> list[Case]:
-    return [case(problem) for problem in problems()]

