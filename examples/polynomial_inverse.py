@@ -44,8 +44,11 @@ def show_source() -> bool:
             end = source.exact(reading, attempt.x)
             verdict = "" if end.residual <= 1e-9 else "   no solution"
             print(f"  {attempt.method:27}{len(attempt.iterates) - 1:6}{end.x:20.15f}{end.residual:13.1e}{verdict}")
+        for local in source.local_answers(reading):
+            residual = source.exact(reading, local.x).residual
+            print(f"  {local.method:27}{local.iterations:6}{local.x:20.15f}{residual:13.1e}   {local.status}")
         found = source.answers(reading)
-        print(f"{'':2}{'fastcore.polynomial.solve':27}{'':6}{'x':>20}{'|P(x) - y|':>13}{'error of x':>13}")
+        print(f"{'':2}{'solve, which="all"':27}{'':6}{'x':>20}{'|P(x) - y|':>13}{'error of x':>13}")
         for answer in found:
             print(f"{'':35}{answer.x:20.15f}{answer.residual:13.1e}{answer.error:13.1e}")
         print(f"{'':2}to 30 digits: {', '.join(reading.solutions)}\n")

@@ -52,6 +52,15 @@ class Attempt(NamedTuple):
         return float(self.iterates[-1])
 
 
+class Local(NamedTuple):
+    """What one of the local methods of `fastcore.polynomial.solve` gives, which says where it got stuck."""
+
+    method: str
+    x: float
+    iterations: int
+    status: str
+
+
 class Answer(NamedTuple):
     """One solution by `fastcore.polynomial.solve`, and its distance from the one to 30 digits."""
 
@@ -119,6 +128,16 @@ SEARCHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def attempts(reading: Reading) -> list[Attempt]:
     """Each way from x = 0."""
     return [Attempt(method, search(reading.coefficients)) for method, search in SEARCHES.items()]
+
+
+def local_answers(reading: Reading) -> list[Local]:
+    """The same searches from x = 0 by `solve`."""
+    found = []
+    for method in ("descent", "newton"):
+        solution = polynomial.solve(reading.coefficients, LEVEL, x0=0.0, method=method)  # type: ignore[arg-type]
+        status = polynomial.Status(int(solution.status)).name
+        found.append(Local(f'solve, method="{method}"', float(solution.x), int(solution.iterations), status))
+    return found
 
 
 def answers(reading: Reading) -> list[Answer]:

@@ -65,6 +65,13 @@ def test_loss_finds_a_solution_of_the_other_reading():
     assert max(source.exact(reading, attempt.x).residual for attempt in (loss, newton)) < 1e-12
 
 
+def test_local_methods_say_where_they_are_stuck():
+    for reading in source.READINGS:
+        for local in source.local_answers(reading):
+            solved = source.exact(reading, local.x).residual < 1e-9
+            assert (local.status == "CONVERGED") == solved
+
+
 def test_readings_list_the_coefficients_in_two_ways():
     ten, nine = (reading.coefficients for reading in source.READINGS)
     np.testing.assert_array_equal(ten, np.r_[0, nine])
