@@ -39,7 +39,7 @@ def show_source() -> bool:
     print(f"P(x) = {source.LEVEL!r}\n")
     right = True
     for reading in source.READINGS:
-        print(f"{reading.name}\n{'':2}{'from x = 0':27}{'steps':>6}{'ends at':>20}{'|P(x) - y|':>13}")
+        print(f"{reading.name}\n  {'from x = 0':27}{'steps':>6}{'ends at':>20}{'|P(x) - y|':>13}")
         for attempt in source.attempts(reading):
             end = source.exact(reading, attempt.x)
             verdict = "" if end.residual <= 1e-9 else "   no solution"
@@ -48,10 +48,10 @@ def show_source() -> bool:
             residual = source.exact(reading, local.x).residual
             print(f"  {local.method:27}{local.iterations:6}{local.x:20.15f}{residual:13.1e}   {local.status}")
         found = source.answers(reading)
-        print(f"{'':2}{'solve, which="all"':27}{'':6}{'x':>20}{'|P(x) - y|':>13}{'error of x':>13}")
+        print(f"  {'all by solve':33}{'x':>20}{'|P(x) - y|':>13}{'error of x':>13}")
         for answer in found:
             print(f"{'':35}{answer.x:20.15f}{answer.residual:13.1e}{answer.error:13.1e}")
-        print(f"{'':2}to 30 digits: {', '.join(reading.solutions)}\n")
+        print(f"  to 30 digits: {', '.join(reading.solutions)}\n")
         right &= source.is_right(reading, found)
     print(TRAP)
     return right
