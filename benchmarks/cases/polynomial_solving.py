@@ -101,13 +101,9 @@ def naive(data: Input) -> Side:
     if data.problem.function == "inverse":
         return Side(lambda: interpolated(data), np.asarray, f"a table of {TABLE} points and Newton steps")
 
-    def one() -> np.ndarray:
-        roots = np.roots(less_level(data)[::-1])
-        real = roots[roots.imag == 0].real
-        return real[np.abs(real).argmin()]
-
     if data.problem.N == 1:
-        return Side(one, np.atleast_1d)
+        descending = less_level(data)[::-1].copy()
+        return Side(lambda: np.roots(descending), lambda roots: real_nearest_zero(roots[None]), "np.roots alone")
     return Side(
         polynomial_numpy.one_thread(
             lambda: real_nearest_zero(np.array(polynomial_numpy.roots_one_by_one(less_level(data))))
