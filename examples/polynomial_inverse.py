@@ -67,14 +67,14 @@ def show_table(table: "TableError") -> None:
 
 
 def show_report(found: "Report") -> None:
-    print(f"{found.count:,} readings over -270 to 1300 °C, terminals at 25 °C or so: one thread")
+    print(f"{found.readings:,} readings over -270 to 1300 °C, terminals at 25 °C or so: one thread")
     print(f"{'way':40}{'largest error, °C':>18}{'ns a reading':>14}{'readings/s':>13}")
     for row in found.comparisons:
         print(f"{row.way:40}{row.error:18.1e}{row.nanoseconds:14.1f}{1e9 / row.nanoseconds:13.2e}")
-    print(
-        "Errors from -200 °C on, where the published inverse begins; fastcore's time includes the terminals' voltage."
-    )
-    print(f"fastcore down to -270 °C: {found.temperature_error[1]:.1e} °C, {found.voltage_error:.1e} mV")
+    print("From -200 °C on, where the published inverse begins, of voltages against 0 °C.")
+    warm, all_of_them = found.temperature_error
+    print(f"fastcore with the terminals' voltage: {warm:.1e} °C; down to -270 °C, where a microvolt is three degrees,")
+    print(f"{all_of_them:.1e} °C or {found.voltage_error:.1e} mV")
     print("Answers: " + ", ".join(f"{count:,} {status}" for status, count in found.statuses.items()))
     print("\nPublished inverse: its range, its error as published, as found")
     for part, low, high in found.approximate:

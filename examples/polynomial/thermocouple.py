@@ -99,8 +99,10 @@ class TypeN:
 
     def __call__(self, voltage: np.ndarray, terminals: np.ndarray | float = 0.0) -> Calibrated:
         """Voltages (N,) in mV and the temperatures of the terminals in °C, above 0."""
-        # The voltage that a junction at 0 °C would have given.
-        full = voltage + polynomial.polyval(terminals, ABOVE)
+        return self.of_full(voltage + polynomial.polyval(terminals, ABOVE))
+
+    def of_full(self, full: np.ndarray) -> Calibrated:
+        """Voltages (N,) in mV against a junction at 0 °C."""
         found = Calibrated(np.empty(full.shape), np.empty(full.shape, np.int8))
         below = full < 0
         for piece, part in ((self._below, np.flatnonzero(below)), (self._above, np.flatnonzero(~below))):
@@ -110,7 +112,7 @@ class TypeN:
         return found
 
 
-def voltage_of(temperature: np.ndarray) -> np.ndarray:
+def voltage_of(temperature: np.ndarray | float) -> np.ndarray:
     """E(t), mV, in extended precision, by nothing of fastcore's: the truth."""
     t = np.asarray(temperature, np.longdouble)
     return np.where(t < 0, np.polyval(BELOW[::-1].astype(t.dtype), t), np.polyval(ABOVE[::-1].astype(t.dtype), t))
@@ -172,7 +174,7 @@ class Report(NamedTuple):
     approximate : each published inverse with its least and largest error
     """
 
-    count: int
+    readings: int
     temperature_error: tuple[float, float]
     voltage_error: float
     statuses: dict[str, int]
@@ -224,9 +226,7 @@ def newton_temperature(full: np.ndarray) -> np.ndarray:
 
 def report(convert: TypeN, readings: Readings) -> Report:
     """Every reading compared with its truth, and with the other ways where these are defined."""
-    with fastcore.num_threads(1):
-        found = convert(readings.voltage, readings.terminals)
-        ours = seconds(lambda: convert(readings.voltage, readings.terminals))
+    found = convert(readings.voltage, readings.terminals)
     known = np.isfinite(readings.temperature)
     truth = readings.temperature[known]
     error = np.abs(found.temperature[known] - truth)
@@ -235,15 +235,12 @@ def report(convert: TypeN, readings: Readings) -> Report:
     expected = np.where(known, Status.CONVERGED, Status.NO_REAL_SOLUTION)
     expected[np.isnan(readings.voltage)] = Status.NOT_FINITE
     ways = {
+        "fastcore.polynomial.inverse": lambda full: convert.of_full(full).temperature,
         "published inverse polynomials, NumPy": approximate_temperature,
         "scipy.optimize.newton from these": newton_temperature,
     }
-    comparisons = [
-        Comparison("fastcore.polynomial.inverse", float(error[common].max()), 1e9 * ours / len(found.status))
-    ]
-    for way, function in ways.items():
-        worst = float(np.abs(function(full) - truth[common]).max())
-        comparisons.append(Comparison(way, worst, 1e9 * seconds(lambda f=function: f(full)) / len(full)))  # type: ignore[misc]
+    with fastcore.num_threads(1):
+        comparisons = [compare(way, function, full, truth[common]) for way, function in ways.items()]
     return Report(
         len(found.status),
         (float(error[common].max()), float(error.max())),
@@ -253,6 +250,12 @@ def report(convert: TypeN, readings: Readings) -> Report:
         comparisons,
         [approximate_error(part) for part in APPROXIMATE],
     )
+
+
+def compare(way: str, function: Callable[[np.ndarray], np.ndarray], full: np.ndarray, truth: np.ndarray) -> Comparison:
+    """One way on voltages (N,) against 0 °C."""
+    worst = float(np.abs(function(full) - truth).max())
+    return Comparison(way, worst, 1e9 * seconds(lambda: function(full)) / len(full))
 
 
 def approximate_error(part: Approximate) -> tuple[Approximate, float, float]:
