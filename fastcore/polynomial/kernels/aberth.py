@@ -21,6 +21,7 @@ from fastcore.polynomial.kernels.aberth_sweeps import (
     judge_discs,
     judge_values,
     judge_weierstrass,
+    set_compensated,
     sweep,
 )
 
@@ -33,7 +34,7 @@ ROOM_BITS = 300.0  # |z|**n below 2**300 is evaluated as it stands, beyond by th
 def prepare_lanes(values, start, lanes, logs, hull, notes):
     """Fill the lanes; notes[lane]: degree (0: nothing to do), zeros, s, e, status, whether real."""
     clear_lanes(lanes)
-    for lane in range(LANES):
+    for lane in range(notes.shape[0]):
         for j in range(5):
             notes[lane, j] = 0
     for lane in range(min(LANES, values.shape[0] - start)):
@@ -70,19 +71,21 @@ def judge(scratch, degree, degrees, limit):
 def solve_lanes(scratch, degree, degrees, polish, real, notes, lanes, taken):
     """Roots and their discs; polished where asked, and where only that tells real roots from close pairs."""
     limit = 2.0 ** (ROOM_BITS / degree)
-    for stage in range(2):
+    # Two stages, a number that the compiler does not know: it would make two copies of `sweep`.
+    for stage in range(min(2, degree + 1)):
         if stage == 1:
             if not polish:
                 judge(scratch, degree, degrees, limit)
-            for lane in range(LANES):
+            for lane in range(notes.shape[0]):
                 size = notes[lane, 0]
                 if (size > 2 or not real) and (polish or (real and not all_alone(size, lanes, lane))):
                     for i in range(size):
                         lanes[ACTIVE, i, lane] = 1.0
                         lanes[LAST, i, lane] = np.inf
-        sweep(scratch, degree, degrees, limit, stage == 1, MOST_SWEEPS if stage == 0 else MOST_POLISHING)
+        set_compensated(scratch, degree, stage == 1)
+        sweep(scratch, degree, degrees, limit, MOST_SWEEPS if stage == 0 else MOST_POLISHING)
     if real:
-        for lane in range(LANES):
+        for lane in range(notes.shape[0]):
             if notes[lane, 0] > 2:
                 pair_conjugates(notes[lane, 0], lanes, lane, taken)
     judge(scratch, degree, degrees, limit)
@@ -93,7 +96,8 @@ def roots_items(values, polish, x, residual, bound, sweeps, state, converged, co
     degree = values.shape[1] - 1
     lanes = np.empty((BLOCKS, degree + 1, LANES))
     scratch = simd.pointer(lanes)
-    notes = np.empty((LANES, 5), np.int64)
+    # As many as LANES, a number that the compiler does not know: it would unroll what runs over it, 1 s to compile.
+    notes = np.empty((min(LANES, LANES * degree), 5), np.int64)
     logs, hull, taken = np.empty(degree + 1), np.empty(degree + 1, np.int64), np.empty(degree + 1, np.int64)
     spare, order, sizes = np.empty((degree + 1, 2)), np.empty(degree + 1, np.int64), np.empty(LANES)
     item = next_item(counter, -1)
@@ -101,7 +105,7 @@ def roots_items(values, polish, x, residual, bound, sweeps, state, converged, co
         start = item * LANES
         prepare_lanes(values, start, lanes, logs, hull, notes)
         largest = 0
-        for lane in range(LANES):
+        for lane in range(notes.shape[0]):
             sizes[lane] = max(notes[lane, 0], 1)
             largest = max(largest, notes[lane, 0])
         if largest > 0:
@@ -112,7 +116,7 @@ def roots_items(values, polish, x, residual, bound, sweeps, state, converged, co
             size, zeros, slope, shift, fault = notes[lane]
             answers = (x[i], residual[i], bound[i], sweeps[i], state[i], converged[i])
             if fault != 0:
-                write_nothing(0, fault, np.nan, answers)
+                write_nothing(np.int64(0), fault, np.nan, answers)
                 continue
             write_lane(size, zeros, slope, shift, lanes, lane, spare, order, taken, answers)
             write_nothing(size + zeros, status.DEGENERATE, np.inf, answers)

@@ -36,7 +36,7 @@ PAIR_NS = 9.0  # serial nanoseconds a polynomial, times the square of its degree
 @kernel(fastmath=False)
 def load_lanes(values, start, lanes, first):
     """Rows of coefficients from row `first` on, one polynomial a lane; the last one again where there are no more."""
-    for lane in range(LANES):
+    for lane in range(lanes.shape[1]):
         polynomial = values[min(start + lane, values.shape[0] - 1)]
         for k in range(values.shape[1]):
             lanes[first + k, lane] = polynomial[k, 0]
@@ -57,7 +57,7 @@ def solve_pairs(lanes, degree, s, t, steps, fine, counts, spare):
             break
         if number >= FIRST_EXCHANGE:
             put(simd.pointer(counts), 0, simd.select(active, zero + 1.0, zero))
-            for lane in range(LANES):
+            for lane in range(lanes.shape[1]):
                 if counts[lane] > 0.0:
                     exchange_real_roots(lanes, even, even // 2, s, t, steps, lane, spare)
     put(simd.pointer(counts), 0, sweeps)
@@ -75,7 +75,8 @@ def pairs_items(values, x, residual, bound, sweeps, left, counter):
     re = s + 3 * pairs
     im, weights, value, error = re + slots, re + 2 * slots, re + 3 * slots, re + 4 * slots
     product, gap, rank = re + 5 * slots, re + 6 * slots, re + 7 * slots
-    lanes = np.zeros((re + 8 * slots + 1, LANES))
+    # As many as LANES, a number that the compiler does not know: it would unroll what runs over it.
+    lanes = np.zeros((re + 8 * slots + 1, min(LANES, LANES * degree)))
     rows = simd.pointer(lanes)
     counts, units, good, found = np.empty(LANES), np.empty((LANES, 2)), np.empty(LANES), np.empty(LANES)
     slope_of, shift_of = np.empty(LANES), np.empty(LANES)
@@ -92,8 +93,8 @@ def pairs_items(values, x, residual, bound, sweeps, left, counter):
         fine = solve_pairs(lanes, degree, s, t, steps, fine, counts, spare)
         first, second, kind = at(rows, product), at(rows, gap), at(rows, rank)
         roots_of_factors(at(rows, s), at(rows, t), pairs, first, second, kind)
-        most = 0
-        for lane in range(LANES):
+        most = np.int64(0)  # a literal 0 would compile what takes it twice
+        for lane in range(lanes.shape[1]):
             size = compact_lane(first, second, kind, pairs, lane, at(rows, re), at(rows, im), at(rows, weights))
             found[lane] = size
             most = max(most, size)

@@ -70,13 +70,25 @@ def inverse_with_rest(zr, zi):
     return wr, wi, left_r * wr - left_i * wi, left_r * wi + left_i * wr
 
 
+@kernel(inline=True)
+def is_compensated(scratch, degree):
+    """Asked of memory, so that the compiler makes one copy of the sweeps, not one for each answer."""
+    return simd.load_scalar(row(scratch, SWEEPS, degree, degree)) > 0.0
+
+
+@kernel(inline=True)
+def set_compensated(scratch, degree, answer):
+    simd.store_scalar(row(scratch, SWEEPS, degree, degree), 1.0 if answer else 0.0)
+
+
 @kernel(fastmath=False)
-def newton_terms(scratch, degree, degrees, zr, zi, limit, compensated):
+def newton_terms(scratch, degree, degrees, zr, zi, limit):
     """What N = a / b needs: (a, b, |P|, its size, the errors of |a| and |b|, beyond), at z.
 
     Where |z| > limit the reversed polynomial Q gives P(z) = z**n Q(1 / z): |P| and its size are those of Q, a = z Q,
     b = n Q - Q' / z.
     """
+    compensated = is_compensated(scratch, degree)
     size = modulus(zr, zi)
     beyond = size > limit
     any_beyond = simd.any_lane(beyond)
@@ -116,11 +128,11 @@ def newton_terms(scratch, degree, degrees, zr, zi, limit, compensated):
 
 
 @kernel(fastmath=False)
-def move_root(scratch, degree, degrees, i, limit, compensated, active):
+def move_root(scratch, degree, degrees, i, limit, active):
     """One step of root i in the active lanes, and whether any goes on."""
     at_r, at_i = row(scratch, ROOT_R, degree, i), row(scratch, ROOT_I, degree, i)
     zr, zi = simd.load(at_r, LANES), simd.load(at_i, LANES)
-    ar, ai, br, bi, value, s, error, _, _, _, size = newton_terms(scratch, degree, degrees, zr, zi, limit, compensated)
+    ar, ai, br, bi, value, s, error, _, _, _, size = newton_terms(scratch, degree, degrees, zr, zi, limit)
     nr, ni = divide(ar, ai, br, bi)
     sr, si = inverse_sum(block(scratch, ROOT_R, degree), block(scratch, ROOT_I, degree), degree, i, zr, zi)
     one = simd.broadcast(1.0, LANES)
@@ -132,7 +144,7 @@ def move_root(scratch, degree, degrees, i, limit, compensated, active):
     simd.store(last, simd.select(active, ratio, simd.load(last, LANES)))
     good = step < _FAR
     still = ~(value > 0.0)
-    if compensated:
+    if is_compensated(scratch, degree):
         # In a cluster |P| may rise on the way: not done before P is lost in its error.
         done = (value <= 2.0 * error) | (good & (step <= size * (2.0 * UNIT)))
         moves = active & good & ~still & ((step <= size * 0.25) | ~done)
@@ -152,14 +164,14 @@ def move_root(scratch, degree, degrees, i, limit, compensated, active):
 
 
 @kernel(fastmath=False)
-def sweep(scratch, degree, degrees, limit, compensated, most):
+def sweep(scratch, degree, degrees, limit, most):
     """Sweeps over the active roots until none is left, at most so many."""
     for _ in range(most):
         busy = False
         for i in range(degree):
             active = simd.load(row(scratch, ACTIVE, degree, i), LANES) > 0.0
             if simd.any_lane(active):
-                busy |= move_root(scratch, degree, degrees, i, limit, compensated, active)
+                busy |= move_root(scratch, degree, degrees, i, limit, active)
         if not busy:
             break
 
@@ -168,10 +180,11 @@ def sweep(scratch, degree, degrees, limit, compensated, most):
 def judge_values(scratch, degree, degrees, limit):
     """Blocks VALUE, BACKWARD (|P| over its size), BEYOND, NEWTON (n |P| / |P'|: a disc that holds a root)."""
     one = simd.broadcast(1.0, LANES)
+    set_compensated(scratch, degree, True)
     for i in range(degree):
         zr, zi = simd.load(row(scratch, ROOT_R, degree, i), LANES), simd.load(row(scratch, ROOT_I, degree, i), LANES)
         ar, ai, br, bi, value, s, error, error_a, error_b, beyond, _ = newton_terms(
-            scratch, degree, degrees, zr, zi, limit, True
+            scratch, degree, degrees, zr, zi, limit
         )
         simd.store(row(scratch, VALUE, degree, i), value)
         simd.store(row(scratch, BACKWARD, degree, i), value / s)
