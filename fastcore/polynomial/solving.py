@@ -90,7 +90,7 @@ def solve(
     Coefficients are scaled by powers of two. Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1;
     Graillat, Langlois, Louvet 2009, "Algorithms for accurate, validated and fast polynomial evaluation".
     """
-    if type(c) is list and c and type(c[0]) is float:
+    if type(c) is list and c and (type(c[0]) is float or type(c[0]) is _float64):
         c = _as_vector(c)
     if (
         type(c) is np.ndarray
@@ -148,7 +148,7 @@ def _solve(
             return _of_arrays(found, shape)
     table = c.reshape(-1, c.shape[-1])
     rows = np.arange(len(table)).reshape(c.shape[:-1])
-    rows, y, x0 = (np.ascontiguousarray(np.broadcast_to(each, shape)).ravel() for each in (rows, y, x0))
+    rows, y, x0 = (_spread(each, shape) for each in (rows, y, x0))
     slots = max(c.shape[-1] - 1, 1) if every else 1
     out, counts = kernels.solve_many(table, rows, y, x0, low, high, xtol, ytol, limit, number, slots, every)
     if not every:
@@ -156,6 +156,13 @@ def _solve(
     largest = max(int(counts.max(initial=0)), 1)
     trimmed = [each.reshape(*shape, slots)[..., :largest].copy() for each in out]
     return _of_arrays(trimmed, (*shape, largest), counts.reshape(shape) if shape else int(counts[0]))
+
+
+def _spread(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """x broadcast, as a vector."""
+    if x.shape != shape:
+        x = np.broadcast_to(x, shape)
+    return np.ascontiguousarray(x).reshape(-1)
 
 
 def _of_arrays(arrays: Sequence[np.ndarray], shape: tuple[int, ...], count: Any = None) -> Solution:

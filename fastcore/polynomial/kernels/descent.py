@@ -7,7 +7,7 @@ time. They never leave the domain, and the value at the answer is the least that
 import numpy as np
 
 from fastcore._core.jit import kernel
-from fastcore.polynomial.kernels.monotone import HIDDEN, LARGEST, exact_steps, taylor
+from fastcore.polynomial.kernels.monotone import HIDDEN, LARGEST, TOP, exact_steps, taylor
 
 # Newton's steps converge from where |P P''| <= P'**2 / 2 (Kantorovich); descent hands over with this much to spare.
 HANDOVER = 0.25
@@ -38,7 +38,7 @@ def backtracked(heads, degree, x, step, value, decrease, low, high):
         following = min(max(x + step, low), high)
         if following == x:
             return x, halving
-        there, _, _, _ = taylor(heads, 0, degree, following)
+        there, _, _, _ = taylor(heads, TOP, degree, following)
         share = there / value
         if share * share <= 1.0 - decrease:
             return following, halving + 1
@@ -69,12 +69,12 @@ def descend(heads, tails, degree, x, low, high, newton, tolerance, limit):
     last_x = last_gradient = 0.0
     iterations = 0
     while iterations < limit:
-        value, slope, curvature, scale = taylor(heads, 0, degree, x)
+        value, slope, curvature, scale = taylor(heads, TOP, degree, x)
         iterations += 1
         if not abs(value) > min(HIDDEN * scale, LARGEST) or is_near(value, slope, curvature):
             rises = slope > 0.0
             x, _, more = exact_steps(
-                heads, tails, 0, degree, low, high, rises, x, tolerance, max(limit - iterations, 1)
+                heads, tails, TOP, degree, low, high, rises, x, tolerance, max(limit - iterations, 1)
             )
             return x, iterations + more
         if newton:
