@@ -52,7 +52,13 @@ def real_roots(c: Any, domain: Any = None) -> Solution:
         coefficients = check.coefficients(c)
     low, high = check.interval(domain)
     shape = coefficients.shape[:-1]
-    *fields, counts = real_roots_of_rows(coefficients.reshape(-1, coefficients.shape[-1]), low, high)
+    rows = coefficients.reshape(-1, coefficients.shape[-1])
+    x, residual, bound, evaluations, status, converged, counts = real_roots_of_rows(rows, low, high)
     if not shape:
-        return Solution(*(each[0] for each in fields), int(counts[0]))
-    return Solution(*(each.reshape(*shape, each.shape[1]) for each in fields), counts.reshape(shape))
+        return Solution(x[0], residual[0], bound[0], evaluations[0], status[0], converged[0], int(counts[0]))
+    if len(shape) > 1:
+        full = (*shape, x.shape[1])
+        x, residual, bound = x.reshape(full), residual.reshape(full), bound.reshape(full)
+        evaluations, status, converged = evaluations.reshape(full), status.reshape(full), converged.reshape(full)
+        counts = counts.reshape(shape)
+    return Solution(x, residual, bound, evaluations, status, converged, counts)

@@ -1,5 +1,7 @@
 """Real roots, judged by FLINT's proofs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -244,3 +246,9 @@ def test_real_roots_of_more_polynomials_than_memory_is_taken_for_are_all_there(r
     solution = real_roots(c)
     np.testing.assert_array_equal(solution.count[others], 3)
     np.testing.assert_array_equal(solution.x[others], np.tile([1.0, 2, 3], (others.sum(), 1)))
+
+
+# AVX2 differs from the host in its number of lanes only, as does plain x86-64, which has no FMA either.
+@pytest.mark.parametrize("run_guarded", ["host", "plain x86-64", "no compiler"], indirect=True)
+def test_real_roots_on_guarded_memory_are_right_on_every_cpu(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_real_roots.py")) == "ok"

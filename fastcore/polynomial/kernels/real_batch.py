@@ -274,7 +274,7 @@ def real_roots_of_rows(c: np.ndarray, low_end: float, high_end: float) -> tuple[
     """(x, residual, radius, evaluations, statuses, converged), each (M, K), and counts (M,), of c (M, n) in C order."""
     rows = c.shape[0]
     roots, notes, starts, counts = _find(c, low_end, high_end, _guessed_room(c, low_end, high_end))
-    columns = max(int(counts.max(initial=1)), 1)
+    columns = max(int(counts[0] if rows == 1 else counts.max(initial=1)), 1)
     floats, evaluations = np.empty((3, rows, columns)), np.empty((rows, columns), np.int16)
     statuses, converged = np.empty((rows, columns), np.int8), np.empty((rows, columns), np.bool_)
     _WRITE(NS_PER_SLOT * statuses.size, roots, notes, starts, counts, floats, evaluations, statuses, converged)
