@@ -16,6 +16,7 @@ from fastcore.polynomial.kernels.aberth_pairs import (
     get,
     hull_lanes,
     place_pairs,
+    power_of_lanes,
     put,
     scale_lanes,
     sweep_pairs,
@@ -78,9 +79,8 @@ def pairs_items(values, x, residual, bound, sweeps, left, counter):
     # As many as LANES, a number that the compiler does not know: it would unroll what runs over it.
     lanes = np.zeros((re + 8 * slots + 1, min(LANES, LANES * degree)))
     rows = simd.pointer(lanes)
-    counts, units, good, found = np.empty(LANES), np.empty((LANES, 2)), np.empty(LANES), np.empty(LANES)
-    slope_of, shift_of = np.empty(LANES), np.empty(LANES)
-    spare = np.empty((slots, 2))
+    counts, good, found, spare = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty((slots, 2))
+    unit_x, unit_p = np.empty(LANES), np.empty(LANES)
     answers = (simd.pointer(x), simd.pointer(residual), simd.pointer(bound), simd.pointer(sweeps))
     item = next_item(counter, -1)
     while item * LANES < values.shape[0]:
@@ -106,42 +106,19 @@ def pairs_items(values, x, residual, bound, sweeps, left, counter):
             put(rows, im + i, zi)
             put(rows, value + i, height)
             put(rows, error + i, off)
-        proven = fine & prove(
-            coefficients,
-            degree,
-            most,
-            at(rows, re),
-            at(rows, im),
-            at(rows, weights),
-            at(rows, value),
-            at(rows, error),
-            at(rows, product),
-            at(rows, gap),
-            at(rows, rank),
-        )
+        parts = (at(rows, re), at(rows, im), at(rows, weights), at(rows, value), at(rows, error), first, second, kind)
+        proven = fine & prove(coefficients, degree, most, *parts)
         put(simd.pointer(good), 0, simd.select(proven, simd.broadcast(1.0, LANES), 0.0))
-        put(simd.pointer(slope_of), 0, slope)
-        put(simd.pointer(shift_of), 0, shift)
+        put(simd.pointer(unit_x), 0, power_of_lanes(slope))
+        put(simd.pointer(unit_p), 0, power_of_lanes(-shift))
         for lane in range(min(LANES, values.shape[0] - start)):
             i = start + lane
             left[i] = good[lane] == 0.0
-            if not left[i]:
-                units[lane, 0], units[lane, 1] = 2.0 ** slope_of[lane], 2.0 ** -shift_of[lane]
-                write_proven(
-                    rows,
-                    lane,
-                    int(found[lane]),
-                    re,
-                    im,
-                    weights,
-                    value,
-                    error,
-                    rank,
-                    int(counts[lane]),
-                    units[lane],
-                    i * degree,
-                    answers,
-                )
+            if good[lane] > 0.0:
+                units = (unit_x[lane], unit_p[lane])
+                fields = (re, im, weights, value, error, rank)
+                sizes = (int(found[lane]), int(counts[lane]), i * degree)
+                write_proven(rows, lane, sizes, fields, units, answers)
         item = next_item(counter, item)
 
 

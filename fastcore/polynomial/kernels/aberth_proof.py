@@ -171,12 +171,16 @@ def fill_gaps(counts, most, re, im, weights):
 
 
 @kernel(fastmath=False)
-def write_proven(rows, lane, count, re, im, weights, values, errors, ranks, sweeps, units, start, answers):
-    """The roots of one lane from place `start` on, both of a pair. units: of x, and of P.
+def write_proven(rows, lane, sizes, fields, units, answers):
+    """The roots of one lane, both of a pair.
 
+    sizes : how many, the sweeps they took, the place in the answers where they start
+    fields : first rows of real and imaginary parts, weights, values, errors, ranks; units : of x, and of P
     answers : pointers to x, residual, error bound and sweeps. The status of all is that of a root which converged.
     """
     x, residual, bound, iterations = answers
+    count, sweeps, start = sizes
+    re, im, weights, values, errors, ranks = fields
     for i in range(count):
         place = start + int(entry(rows, ranks + i, lane))
         real, imaginary = entry(rows, re + i, lane) * units[0], entry(rows, im + i, lane) * units[0]
