@@ -87,8 +87,11 @@ def solve(
     does not halve the residual. Signs and last steps are computed in twice the working precision where rounding would
     decide, so that x is within a few units in the last place where the problem's condition is below 1e12.
 
-    Coefficients are scaled by powers of two. Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1;
-    Graillat, Langlois, Louvet 2009, "Algorithms for accurate, validated and fast polynomial evaluation".
+    Many y of one polynomial are solved in SIMD lanes and may differ from single calls in the last digits; no result
+    depends on the number of threads. Coefficients are scaled by powers of two.
+
+    Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1; Graillat, Langlois, Louvet 2009,
+    "Algorithms for accurate, validated and fast polynomial evaluation".
     """
     if type(c) is list and c and (type(c[0]) is float or type(c[0]) is _float64):
         c = _as_vector(c)

@@ -81,6 +81,7 @@ from fastcore.reference.polynomial_fit import fit
 from fastcore.reference.polynomial_inverse import inverse
 from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
+from fastcore.reference.polynomial_solve import solve
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
 
@@ -150,6 +151,7 @@ __all__ = [
     "silhouette_samples",
     "silhouette_score",
     "silu",
+    "solve",
     "swiglu",
     "uplift",
     "uplift_at_k",
