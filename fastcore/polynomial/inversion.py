@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcore._core import validate_polynomial_inverse as check
 from fastcore.polynomial.kernels import inverse_build as kernels
-from fastcore.polynomial.kernels.inverse import inverse_values
+from fastcore.polynomial.kernels.inverse_items import inverse_values
 from fastcore.polynomial.record import Solution, Status
 
 __all__ = ["Inverse", "inverse"]

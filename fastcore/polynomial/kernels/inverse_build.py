@@ -12,6 +12,7 @@ from fastcore.polynomial.kernels.inverse import (
     FLOOR_BOUND,
     HIGH,
     LOW,
+    NARROW,
     ROUNDING,
     SETTINGS,
     X_BACK,
@@ -21,13 +22,26 @@ from fastcore.polynomial.kernels.inverse import (
     YTOL,
 )
 from fastcore.polynomial.kernels.inverse_rows import FIELDS
-from fastcore.polynomial.kernels.inverse_sections import VALUE, lay_sections, split_sections, turning_points
+from fastcore.polynomial.kernels.inverse_sections import (
+    AT,
+    CUT,
+    VALUE,
+    exact_value,
+    lay_sections,
+    set_end,
+    split_section,
+    turning_points,
+)
+from fastcore.polynomial.kernels.inverse_solver import CRITICAL, SOLVER
 from fastcore.polynomial.kernels.inverse_table import OCTAVES, fill_table
 from fastcore.polynomial.kernels.scaling import exponent, scaled
 
 FEWEST_BITS, MOST_BITS = 4, 7  # of the mantissa that a bin's distances have in common
 POOR = 0.01  # the part of the values that may be without usable rows before bins are made narrower
 REACH = 1000  # exponents of scaled coefficients and of scales, so that neither overflow
+
+
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 
 class Table(NamedTuple):
@@ -88,43 +102,71 @@ def scaled_polynomial(c, low, high):
 
 
 def scale_and_cut(c, low, high):
-    """(c, x_shift, y_shift, points): the scaled polynomial, of size 1 where constant, and where its pieces end."""
-    result, x_shift, y_shift = scaled_polynomial(c, low, high)
-    if result.size == 1:
-        return result, x_shift, y_shift, np.zeros(1)
-    return result, x_shift, y_shift, turning_points(result, moved(low, -x_shift), moved(high, -x_shift))
+    """(c, x_shift, y_shift): `scaled_polynomial`"""
+    return scaled_polynomial(c, low, high)
 
 
-def sections_of(c, points, which, everywhere):
-    """`lay_sections`, cut where the slope is least: where needed, or everywhere."""
-    return split_sections(c, lay_sections(c, points, which), everywhere)
+def ends_of_pieces(c, low, high, found, count):
+    """`turning_points`"""
+    return turning_points(c, low, high, found, count)
 
 
-def rows_of(c, sections, bits, rows, offsets):
+def sections_of(c, points, which, solver):
+    """`lay_sections`"""
+    return lay_sections(c, points, which, solver)
+
+
+def split(c, section, cuts, result):
+    """`split_section`"""
+    return split_section(c, section, cuts, result)
+
+
+def end_at(section, end, c, x):
+    """`set_end` of a point that is no turn"""
+    value, tail = exact_value(c, x)
+    set_end(section, end, c, x, value, tail, False)
+
+
+def rows_of(c, sections, bits, rows, offsets, solver):
     """`fill_table`"""
-    return fill_table(c, sections, bits, rows, offsets)
+    return fill_table(c, sections, bits, rows, offsets, solver)
 
 
 _F64, _I64 = types.float64, types.int64
 _READ = types.Array(_F64, 1, "C", readonly=True)
 _VECTOR, _MATRIX, _INDICES = types.Array(_F64, 1, "C"), types.Array(_F64, 2, "C"), types.Array(_I64, 2, "C")
-_SCALE = Direct(scale_and_cut, types.Tuple((_VECTOR, _I64, _I64, _VECTOR))(_READ, _F64, _F64))
-_SECTIONS = Direct(sections_of, _MATRIX(_VECTOR, _VECTOR, _I64, types.boolean))
-_ROWS = Direct(rows_of, types.Tuple((_I64, _F64))(_VECTOR, _MATRIX, _I64, _MATRIX, _INDICES))
+_SCALE = Direct(scale_and_cut, types.Tuple((_VECTOR, _I64, _I64))(_READ, _F64, _F64))
+_PIECES = Direct(ends_of_pieces, _VECTOR(_VECTOR, _F64, _F64, _VECTOR, _I64))
+_SECTIONS = Direct(sections_of, _MATRIX(_VECTOR, _VECTOR, _I64, _I64))
+_SPLIT = Direct(split, _I64(_VECTOR, _VECTOR, _VECTOR, _MATRIX))
+_END = Direct(end_at, types.void(_VECTOR, _I64, _VECTOR, _F64))
+_ROWS = Direct(rows_of, types.Tuple((_I64, _F64))(_VECTOR, _MATRIX, _I64, _MATRIX, _INDICES, _I64))
 
 
 def scale(c: np.ndarray, low: float, high: float) -> tuple[np.ndarray, int, int, np.ndarray]:
-    """`scale_and_cut` of c (n,) float64, contiguous and finite."""
-    return _SCALE.call(c, low, high)
+    """(c, x_shift, y_shift, points) of c (n,) float64, contiguous and finite: scaled, and where pieces end.
+
+    c comes back of size 1 where it is constant, to rounding, with no points.
+    """
+    result, x_shift, y_shift = _SCALE.call(c, low, high)
+    if result.size == 1:
+        return result, x_shift, y_shift, np.zeros(0)
+    with np.errstate(over="ignore"):
+        low, high = np.ldexp([low, high], -x_shift)
+    found = np.empty(result.size)
+    count = CRITICAL.call(result, low, high, found)
+    return result, x_shift, y_shift, _PIECES.call(result, low, high, found, count)
 
 
 def build(scaled_c: np.ndarray, x_shift: int, y_shift: int, points: np.ndarray, which: int) -> Table:
     """The table of the pieces that `which` names (`lay_sections`), of what `scale` returned, n > 1."""
-    sections = _SECTIONS.call(scaled_c, points, which, False)
+    sections = _SECTIONS.call(scaled_c, points, which, SOLVER.address)
+    if len(sections) == 1 and np.isinf(sections[0, [VALUE, VALUE + 1]]).all():
+        sections = _split(scaled_c, sections, points)  # distances need an end
     best = _filled(scaled_c, sections.copy(), FEWEST_BITS, x_shift, y_shift, points)
     if best.poor <= POOR:
         return best
-    more = _SECTIONS.call(scaled_c, points, which, True)
+    more = _split(scaled_c, sections, points)
     attempts = [(sections, bits) for bits in range(FEWEST_BITS + 1, MOST_BITS)]
     if len(more) > len(sections):
         attempts += [(more, bits) for bits in range(FEWEST_BITS, MOST_BITS)]
@@ -137,10 +179,37 @@ def build(scaled_c: np.ndarray, x_shift: int, y_shift: int, points: np.ndarray, 
     return best
 
 
+def _split(c: np.ndarray, sections: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Sections cut where the slope is least; one without ends at the mean of all roots, if nowhere else."""
+    cuts = np.zeros(0)
+    if c.size > 3:
+        found = np.empty(c.size)
+        slope = c[1:] * np.arange(1.0, c.size)
+        cuts = found[: CRITICAL.call(slope, points[0], points[-1], found)]
+    parts = []
+    for section in sections:
+        part = np.empty((c.size + 1, len(section)))
+        forwards = cuts if section[AT] < section[AT + 1] else np.ascontiguousarray(cuts[::-1])
+        parts.append(part[: _SPLIT.call(c, section, forwards, part)])
+    if len(parts) == len(parts[0]) == 1 and np.isinf(sections[0, [VALUE, VALUE + 1]]).all():
+        return _cut_anywhere(c, sections[0])
+    return np.concatenate(parts)
+
+
+def _cut_anywhere(c: np.ndarray, section: np.ndarray) -> np.ndarray:
+    """The halves of a section without ends, at the mean of all roots."""
+    parts = np.stack([section, section])
+    x = -c[-2] / ((c.size - 1) * c[-1])
+    _END.call(parts[0], 1, c, x)
+    _END.call(parts[1], 0, c, x)
+    parts[1, CUT] = parts[1, VALUE]
+    return parts
+
+
 def _filled(c: np.ndarray, sections: np.ndarray, bits: int, x_shift: int, y_shift: int, points: np.ndarray) -> Table:
     offsets = np.zeros((len(sections), 2), np.int64)
     rows = _aligned(1 + 2 * len(sections) * ((OCTAVES + 1) << bits))
-    count, poor = _ROWS.call(c, sections, bits, rows, offsets)
+    count, poor = _ROWS.call(c, sections, bits, rows, offsets, SOLVER.address)
     kept = _aligned(count)
     kept[...] = rows[:count]
     return Table(c, sections, offsets, kept, bits, poor, x_shift, y_shift, points)
@@ -160,11 +229,14 @@ def settings_of(table: Table, low: float, high: float, ytol: float, dtype: np.dt
         1.0, [-table.x_shift, table.x_shift, -table.y_shift, table.y_shift]
     )
     if dtype == np.float32:
-        low, high = _inwards(low, np.inf), _inwards(high, -np.inf)
+        low, high = _inwards(max(low, -_LARGEST_SINGLE), np.inf), _inwards(min(high, _LARGEST_SINGLE), -np.inf)
     with np.errstate(over="ignore"):
         settings[[LOW, HIGH]] = np.ldexp([low, high], -table.x_shift)
         settings[YTOL] = np.ldexp(ytol, -table.y_shift)
-    settings[ROUNDING] = 2.0**-53 * 3 if dtype == np.float64 else 2.0**-24 * 1.25
+    if dtype == np.float64:
+        settings[[ROUNDING, NARROW]] = 2.0**-53 * 3, 1.0
+    else:
+        settings[[ROUNDING, NARROW]] = 2.0**-24 * 1.25, 2.0**29 + 1.0
     values = table.sections[:, [VALUE, VALUE + 1]]
     settings[FLOOR_BOUND] = 2.0**-72 * np.abs(values[np.isfinite(values)]).max(initial=0.0)
     return settings

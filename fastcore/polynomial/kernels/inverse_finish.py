@@ -1,14 +1,27 @@
 """One answer of an inverse, by safeguarded steps in a bracket: where the table does not tell, and outside of it."""
 
 import numpy as np
+from numba import types
 
 from fastcore._core.jit import kernel
+from fastcore._core.work import Direct, call_by_address
 from fastcore.polynomial.kernels import status
 from fastcore.polynomial.kernels.error_free import UNIT, two_sum
+from fastcore.polynomial.kernels.inverse import (
+    HIGH,
+    LOW,
+    NARROW,
+    ROUNDING,
+    X_BACK,
+    X_SCALE,
+    Y_BACK,
+    Y_SCALE,
+    YTOL,
+)
 from fastcore.polynomial.kernels.inverse_sections import AT, BAND, CRITICAL, CUT, TAIL, VALUE
-from fastcore.polynomial.kernels.monotone import LARGEST, compensated, find_root, taylor
+from fastcore.polynomial.kernels.monotone import LARGEST, compensated, taylor
 
-__all__ = ["answer"]
+__all__ = ["ANSWER"]
 
 
 @kernel(fastmath=False)
@@ -26,13 +39,6 @@ def first_guess(c, section, y):
 
 
 @kernel(fastmath=False)
-def rounded_to(x, narrow, low, high):
-    """x in [low, high], as float32 where `narrow`."""
-    x = min(max(x, low), high)
-    return np.float64(np.float32(x)) if narrow else x
-
-
-@kernel(fastmath=False)
 def judged(c, tails, x, unit):
     """(|P(x)|, bound): compensated, and what rounding of x by unit * |x| and of the value contribute."""
     value, slope, size = compensated(c, tails, 0, c.size - 1, x)
@@ -43,51 +49,56 @@ def judged(c, tails, x, unit):
     return abs(value), bound
 
 
-@kernel(fastmath=False)
-def answer(c, sections, y, guess, ytol, unit, narrow, low, high, heads, tails):
-    """(x, residual, bound, iterations, status), all scaled as c is.
+def answer(c, sections, settings, y, guess, heads, tails, result, solver):
+    """x, residual, bound, iterations and status of one finite y, unscaled, into result (5,).
 
     Parameters
     ----------
     c (n,), sections : `lay_sections`
+    settings : of inverse.py
     guess : where to look first, if in the bracket
-    ytol : a residual that is good enough
-    unit : the largest relative rounding error of x that counts as none
-    narrow : whether x is rounded to float32
-    low, high : of the domain
     heads, tails : (n,) float64, scratch
+    solver : address of `search`
     """
+    y = min(max(y * settings[Y_SCALE], -LARGEST), LARGEST)
     number = 0
     while number + 1 < sections.shape[0] and y > sections[number + 1, CUT]:
         number += 1
     section = sections[number]
-    end = 0 if y < section[VALUE] or not y <= section[VALUE + 1] else 1
-    if y > section[VALUE + 1]:
-        end = 1
+    inside = section[VALUE] <= y <= section[VALUE + 1]
+    nearer = 0 if y - section[VALUE] < section[VALUE + 1] - y else 1
     heads[:] = c
     tails[:] = 0.0
-    heads[0], rest = two_sum(c[0], -y)
-    tails[0] = rest
-    inside = section[VALUE] <= y <= section[VALUE + 1]
-    iterations = 0
+    heads[0], tails[0] = two_sum(c[0], -y)
+    iterations = 0.0
     a, b = min(section[AT], section[AT + 1]), max(section[AT], section[AT + 1])
+    x = section[AT + nearer]
     if inside and a < b:
-        rises = section[AT] < section[AT + 1]
-        if not a < guess < b:
-            guess = first_guess(c, section, y)
-        if not a < guess < b:
-            guess = 0.5 * a + 0.5 * b
-        x, _, iterations = find_root(heads, tails, 0, c.size - 1, a, b, rises, guess, 2.0**-50, 300)
-    else:
-        x = section[AT + end]
-    x = rounded_to(x, narrow, low, high)
-    residual, bound = judged(heads, tails, x, unit)
-    nearer = 0 if y - section[VALUE] < section[VALUE + 1] - y else 1
+        first = guess * settings[X_SCALE]
+        if not a < first < b:
+            first = first_guess(c, section, y)
+        if not a < first < b:
+            first = 0.5 * a + 0.5 * b
+        call_by_address(solver, (heads, tails, a, b, section[AT] < section[AT + 1], first, result))
+        x, iterations = result[0], result[1]
+    x = min(max(x, settings[LOW]), settings[HIGH])
+    wide = x * settings[NARROW]
+    x = wide - (wide - x) if abs(wide) < np.inf else x
+    residual, bound = judged(heads, tails, x, settings[ROUNDING])
+    if not inside:
+        bound = max(bound, section[BAND + nearer])
+    reached = status.MAX_ITERATIONS if inside else status.NO_REAL_SOLUTION
+    if residual <= max(settings[YTOL], bound):
+        reached = status.CONVERGED
     distance = abs(y - section[VALUE + nearer] - section[TAIL + nearer])
     if section[CRITICAL + nearer] != 0.0 and distance <= section[BAND + nearer]:
-        return x, residual, max(bound, section[BAND + nearer]), iterations, status.TOUCHING
-    if not inside:
-        bound = max(bound, section[BAND + end])
-    if residual <= max(ytol, bound):
-        return x, residual, bound, iterations, status.CONVERGED
-    return x, residual, bound, iterations, status.MAX_ITERATIONS if inside else status.NO_REAL_SOLUTION
+        bound = max(bound, section[BAND + nearer])
+        reached = status.TOUCHING
+    result[0], result[1], result[2] = x * settings[X_BACK], residual * settings[Y_BACK], bound * settings[Y_BACK]
+    result[3], result[4] = min(iterations, 127.0), reached
+
+
+_F64 = types.float64
+_READ, _VECTOR = types.Array(_F64, 1, "C", readonly=True), types.Array(_F64, 1, "C")
+_SECTIONS = types.Array(_F64, 2, "C", readonly=True)
+ANSWER = Direct(answer, types.void(_READ, _SECTIONS, _READ, _F64, _F64, _VECTOR, _VECTOR, _VECTOR, types.int64))

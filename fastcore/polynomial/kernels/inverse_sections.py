@@ -3,14 +3,15 @@
 import numpy as np
 
 from fastcore._core.jit import kernel
-from fastcore.polynomial.kernels.derivative_chain import chain_size, critical_points, fill_chain, sign_at_infinity
+from fastcore.polynomial.kernels.derivative_chain import sign_at_infinity
 from fastcore.polynomial.kernels.error_free import (
     compensated_start,
     compensated_step,
     horner_with_bound,
     two_sum,
 )
-from fastcore.polynomial.kernels.monotone import LARGEST, find_root, taylor
+from fastcore.polynomial.kernels.inverse_solver import solution
+from fastcore.polynomial.kernels.monotone import LARGEST, taylor
 
 # Elements of a section, and of each of its ends, 0 the one of the lower y and 1 of the higher:
 VALUE = 0  # P there, rounded; infinite ones of open ends
@@ -41,30 +42,11 @@ def exact_value(c, x):
 
 
 @kernel(fastmath=False)
-def solution(c, y, tail, a, b, rises, x):
-    """Where P is y + tail in [a, b], on which it rises or falls, first looked for at x."""
-    heads, tails = c.copy(), np.zeros(c.size)
-    heads[0], rest = two_sum(c[0], -y)
-    heads[0], tails[0] = two_sum(heads[0], rest - tail)
-    if not a < x < b:
-        x = a + 0.5 * (b - a) if b - a <= LARGEST else 0.0
-    x, _, _ = find_root(heads, tails, 0, c.size - 1, a, b, rises, x, 2.0**-50, 300)
-    return min(max(x, a), b)
-
-
-@kernel(fastmath=False)
-def turning_points(c, low, high):
+def turning_points(c, low, high, found, count):
     """Ends of the monotone pieces of P on [low, high], ascending: low, where the curve turns, high.
 
-    c (n,), n > 1, finite, the last one not 0; infinite ends become the largest numbers.
+    c (n,), n > 1; found : `critical` found `count` points; infinite ends become the largest numbers
     """
-    degree = c.size - 1
-    size = chain_size(degree)
-    heads, tails = np.zeros(size), np.zeros(size)
-    heads[: degree + 1] = c
-    fill_chain(heads, tails, degree)
-    found, spare = np.empty(degree + 1), np.empty(degree + 1)
-    count = critical_points(heads, tails, degree, low, high, found, spare)
     points = np.empty(count + 2)
     points[0] = last = max(low, -LARGEST)
     turns, direction = 0, 0.0
@@ -102,7 +84,7 @@ def turns_within_rounding(c, x):
 
 
 @kernel(fastmath=False)
-def new_section(section, c, points, piece, low, high):
+def new_section(section, c, points, piece, low, high, solver):
     """The part of a piece with low < y < high; where the piece ends before, up to its end."""
     last = points.size - 2
     for side in range(2):
@@ -116,21 +98,22 @@ def new_section(section, c, points, piece, low, high):
         else:
             a, b = points[piece], points[piece + 1]
             value = high if end == 1 else low
-            x = solution(c, value, 0.0, a, b, (end == 1) == (side == 1), 0.5 * a + 0.5 * b)
+            x = solution(solver, c, value, a, b, (end == 1) == (side == 1), 0.5 * a + 0.5 * b)
             set_end(section, end, c, x, value, 0.0, False)
 
 
 @kernel(fastmath=False)
-def lay_sections(c, points, which):
+def lay_sections(c, points, which, solver):
     """(S, SECTION): sections ascending in y, disjoint, that together answer what `which` says.
 
     c, points : as `turning_points`
     which : number of a piece, LOWEST or HIGHEST
+    solver : address of `search`
     """
     pieces = points.size - 1
     sections = np.zeros((2 * pieces, SECTION))
     if which >= 0:
-        new_section(sections[0], c, points, which, -np.inf, np.inf)
+        new_section(sections[0], c, points, which, -np.inf, np.inf, solver)
         sections[0, CUT] = -np.inf
         return sections[:1].copy()
     first, last = pieces, pieces  # sections are put before and behind those there are
@@ -140,15 +123,15 @@ def lay_sections(c, points, which):
         one, _ = exact_value(c, points[piece])
         other, _ = exact_value(c, points[piece + 1])
         if step == 0:
-            new_section(sections[last], c, points, piece, -np.inf, np.inf)
+            new_section(sections[last], c, points, piece, -np.inf, np.inf, solver)
             last += 1
         else:
             if min(one, other) < low:
                 first -= 1
-                new_section(sections[first], c, points, piece, -np.inf, low)
+                new_section(sections[first], c, points, piece, -np.inf, low, solver)
                 sections[first + 1, CUT] = np.nextafter(low, -np.inf)  # low itself has an answer by an earlier piece
             if max(one, other) > high:
-                new_section(sections[last], c, points, piece, high, np.inf)
+                new_section(sections[last], c, points, piece, high, np.inf, solver)
                 sections[last, CUT] = high
                 last += 1
         low, high = min(low, one, other), max(high, one, other)
@@ -157,58 +140,33 @@ def lay_sections(c, points, which):
 
 
 @kernel(fastmath=False)
-def least_slopes(c, a, b):
-    """Points in (a, b) where abs(P') has a minimum above 0, ascending."""
-    degree = c.size - 2
-    if degree < 2:
-        return np.empty(0)
-    size = chain_size(degree)
-    heads, tails = np.zeros(size), np.zeros(size)
-    for k in range(degree + 1):
-        heads[k] = c[k + 1] * (k + 1.0)
-    fill_chain(heads, tails, degree)
-    found, spare = np.empty(degree + 1), np.empty(degree + 1)
-    count = critical_points(heads, tails, degree, a, b, found, spare)
-    kept = 0
-    for i in range(count):
-        slope = second = third = 0.0
-        for k in range(degree, -1, -1):
-            third = third * found[i] + second
-            second = second * found[i] + slope
-            slope = slope * found[i] + heads[k]
-        if slope * third > 0.0:
-            found[kept] = found[i]
-            kept += 1
-    return found[:kept].copy()
+def is_least_slope(c, x):
+    """Whether abs(P') has a minimum above 0 where P'' is 0, at x."""
+    slope = second = third = 0.0
+    for k in range(c.size - 1, 0, -1):
+        third = third * x + 2.0 * second
+        second = second * x + slope
+        slope = slope * x + c[k] * k
+    return slope * third > 0.0
 
 
 @kernel(fastmath=False)
-def split_sections(c, sections, everywhere):
-    """The sections cut where the slope is least: all of them, or those that are open on both sides and have no end.
+def split_section(c, section, cuts, result):
+    """The section cut where the slope is least, into result (R, SECTION); how many there are.
 
-    Near such a point bins must be as narrow as near a critical one.
+    Near such a point bins must be as narrow as near a critical one. cuts : ascending in y, where P'' is 0.
     """
-    result = np.zeros((sections.shape[0] * (c.size + 1), SECTION))
     count = 0
-    for i in range(sections.shape[0]):
-        section = sections[i]
-        open_ends = section[VALUE] == -np.inf and section[VALUE + 1] == np.inf
-        a, b = min(section[AT], section[AT + 1]), max(section[AT], section[AT + 1])
-        cuts = np.empty(0)
-        if everywhere or open_ends:
-            cuts = least_slopes(c, a, b)
-            if open_ends and cuts.size == 0:
-                cuts = np.array([-c[c.size - 2] / ((c.size - 1) * c[c.size - 1])])  # the mean of all roots
-        rises = section[AT] < section[AT + 1]
-        result[count] = section
-        for j in range(cuts.size):
-            x = cuts[j] if rises else cuts[cuts.size - 1 - j]
-            value, tail = exact_value(c, x)
-            if result[count, VALUE] < value < section[VALUE + 1]:
-                set_end(result[count], 1, c, x, value, tail, False)
-                count += 1
-                result[count] = section
-                set_end(result[count], 0, c, x, value, tail, False)
-                result[count, CUT] = value
-        count += 1
-    return result[:count].copy()
+    result[0, :] = section
+    a, b = min(section[AT], section[AT + 1]), max(section[AT], section[AT + 1])
+    for x in cuts:
+        if not (a < x < b and is_least_slope(c, x)):
+            continue
+        value, tail = exact_value(c, x)
+        if result[count, VALUE] < value < section[VALUE + 1]:
+            set_end(result[count], 1, c, x, value, tail, False)
+            count += 1
+            result[count, :] = section
+            set_end(result[count], 0, c, x, value, tail, False)
+            result[count, CUT] = value
+    return count + 1

@@ -20,8 +20,8 @@ from fastcore.polynomial.kernels.inverse_sections import (
     TOP,
     VALUE,
     exact_value,
-    solution,
 )
+from fastcore.polynomial.kernels.inverse_solver import solution
 
 __all__ = ["CERTAIN", "fill_table"]
 
@@ -120,7 +120,7 @@ def lowest_of_bin(place, shift):
 
 
 @kernel(fastmath=False)
-def fill_end(c, section, end, x, distance, bits, rows, count):
+def fill_end(c, section, end, x, distance, bits, rows, count, solver):
     """Rows for distances up to `distance`, where x is, from one end of a section; in descending order.
 
     Parameters
@@ -154,7 +154,7 @@ def fill_end(c, section, end, x, distance, bits, rows, count):
         row = rows[count]
         if merging:  # at the top of an octave: perhaps one row does for all the distances below
             y = value + outwards * 0.5 * far
-            expand_at = solution(c, y, 0.0, a, b, rises, x)
+            expand_at = solution(solver, c, y, a, b, rises, x)
             b5, rest = expand(c, expand_at, row)
             merging = complete(c, row, b5, rest, value, 0.0, outwards * far)
         if not merging:
@@ -164,7 +164,7 @@ def fill_end(c, section, end, x, distance, bits, rows, count):
                 x = rows[count - 1, 0] + h
             b5, rest = expand(c, x, row)
             if not abs(row[1] - y) <= 0.25 * (far - near) or not a <= x <= b:
-                x = solution(c, y, 0.0, a, b, rises, x)
+                x = solution(solver, c, y, a, b, rises, x)
                 b5, rest = expand(c, x, row)
             if not complete(c, row, b5, rest, value, outwards * near, outwards * far):
                 poor += far - near
@@ -181,7 +181,7 @@ def fill_end(c, section, end, x, distance, bits, rows, count):
 
 
 @kernel(fastmath=False)
-def fill_table(c, sections, bits, rows, offsets):
+def fill_table(c, sections, bits, rows, offsets, solver):
     """All rows, from number 1 on.
 
     Parameters
@@ -226,8 +226,8 @@ def fill_table(c, sections, bits, rows, offsets):
             a, b = min(section[AT], section[AT + 1]), max(section[AT], section[AT + 1])
             rises = section[AT] < section[AT + 1]
             y = section[VALUE + end] + outwards * distance
-            x = solution(c, y, 0.0, a, b, rises, 0.5 * a + 0.5 * b)
-            count, offsets[i, end], lost = fill_end(c, section, end, x, distance, bits, rows, count)
+            x = solution(solver, c, y, a, b, rises, 0.5 * a + 0.5 * b)
+            count, offsets[i, end], lost = fill_end(c, section, end, x, distance, bits, rows, count, solver)
             part += lost
         poor = max(poor, part)
     return count, poor
