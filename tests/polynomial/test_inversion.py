@@ -178,6 +178,18 @@ def test_inverse_turn_of_value_zero_keeps_relative_precision():
     np.testing.assert_allclose(x, np.sqrt(y), rtol=1e-15)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_inverse_of_the_value_at_an_end_is_the_end(name):
+    c, domain = CASES[name]
+    f = inverse(c, domain)
+    for end in (0, -1):
+        solution = inverse(c, domain, branch=end)(np.float64(float(exact(c, domain[end]))))
+        assert solution.converged
+        assert abs(solution.x - domain[end]) <= 2.0**-50 * max(np.abs(domain))
+    assert inverse([0.0, 0.0, 1.0], (0.0, 1.0))(0.0).x == 0.0
+    assert (f.pieces[0], f.pieces[-1]) == domain
+
+
 @pytest.mark.parametrize("domain", [None, (0.0, np.inf), (-np.inf, 5.0)])
 def test_inverse_infinite_domain(domain, rng):
     c = [1.0, 2.0, 0.0, 0.5]

@@ -73,7 +73,7 @@ def answer(c, sections, settings, y, guess, heads, tails, result, solver):
     iterations = 0.0
     a, b = min(section[AT], section[AT + 1]), max(section[AT], section[AT + 1])
     x = section[AT + nearer]
-    if inside and a < b:
+    if inside and a < b and y != section[VALUE + nearer]:
         first = guess * settings[X_SCALE]
         if not a < first < b:
             first = first_guess(c, section, y)
