@@ -71,8 +71,9 @@ def example(tmp_path_factory):
 def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     # The later ones go on from the first.
     blocks = python_blocks("README.md")
-    assert len(blocks) == 5
-    attention, loss, cache, pages, scores, report, substituted = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
+    assert len(blocks) == 6
+    lines = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
+    attention, loss, cache, pages, scores, report, substituted, solution, inverted, roots, coefficients = lines
     shape, error = attention.rsplit(maxsplit=1)
     assert shape == "(2, 8, 512, 64)"
     assert float(error) < 1e-5
@@ -86,6 +87,15 @@ def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     assert abs(f1 - 0.691) < 0.01
     assert report == "0.99 True"
     assert substituted == "True"
+    x, residual, bound, status = solution.split()
+    assert abs(float(x) - 0.293652303658128346) < 1e-15
+    assert float(residual) < float(bound) < 1e-14
+    assert status == "CONVERGED"
+    assert inverted.split()[0] == "True"
+    assert float(inverted.split()[1]) < 1e-10
+    assert roots.split(maxsplit=1)[1] == "(1000, 10)"
+    assert 1 < float(roots.split()[0]) < 4
+    assert len(coefficients.strip("[]").split()) == 2
 
 
 def test_examples_of_the_metrics_run(tmp_path):
