@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core.validate import kind_of, shown
+from fastcore._core.validate_containers import InvalidParameterError
 from fastcore._core.validate_polynomial import interval, values
 
 __all__ = ["all_finite", "degrees", "domain_of_complex", "domain_of_fit", "mapping_is_finite", "points", "same_length"]
@@ -39,11 +40,12 @@ def points(x: Any, name: str, dimensions: tuple[int, ...]) -> np.ndarray:
 
     Raises
     ------
-    TypeError : other axes, as in numpy.polynomial; not numbers
+    InvalidParameterError : other axes; a ValueError as for shapes everywhere, a TypeError as in numpy.polynomial
+    TypeError : not numbers
     """
     array = values(x, name, allow_complex=name != "weights")
     if array.ndim not in dimensions:
-        raise TypeError(
+        raise InvalidParameterError(
             f"{name}: expected {' or '.join(f'{each}D' for each in dimensions)} "
             f"{'array' if len(dimensions) > 1 else 'vector'} for {name}. Got shape {array.shape}."
         )
@@ -51,12 +53,14 @@ def points(x: Any, name: str, dimensions: tuple[int, ...]) -> np.ndarray:
 
 
 def same_length(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
-    """x is not empty, and all have its length; TypeError as in numpy.polynomial."""
+    """x is not empty, and all have its length; InvalidParameterError as `points`."""
     if len(x) == 0:
-        raise TypeError("x: expected non-empty vector for x. Got no points.")
+        raise InvalidParameterError("x: expected non-empty vector for x. Got no points.")
     for array, name in ((y, "y"), (weights, "weights")):
         if array is not None and len(array) != len(x):
-            raise TypeError(f"{name}: expected x and {name} to have same length. Got {len(x)} and {len(array)}.")
+            raise InvalidParameterError(
+                f"{name}: expected x and {name} to have same length. Got {len(x)} and {len(array)}."
+            )
 
 
 def all_finite(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcore._core import validate
 from fastcore._core import validate_polynomial as check
 from fastcore.polynomial.kernels.aberth import aberth
 from fastcore.polynomial.kernels.status import CONVERGED
@@ -35,7 +36,7 @@ def roots(c: Any, *, polish: bool = True) -> Solution:
     Raises
     ------
     ValueError : c has no axis or its last is empty
-    TypeError : c is not of numbers
+    TypeError : c is not of numbers, polish is not a bool
 
     Notes
     -----
@@ -48,6 +49,7 @@ def roots(c: Any, *, polish: bool = True) -> Solution:
     Time grows with n**2, memory with n.
     """
     c = check.coefficients(c, allow_complex=True)
+    polish = validate.flag(polish, "polish")
     count = int(np.prod(c.shape[:-1]))
     shape = (*c.shape[:-1], c.shape[-1] - 1)
     rows = (count, shape[-1])
@@ -58,7 +60,7 @@ def roots(c: Any, *, polish: bool = True) -> Solution:
     if x.size:
         parts = 2 if c.dtype.kind == "c" else 1
         values = c.view(np.float64).reshape(count, c.shape[-1], parts)
-        aberth(values, bool(polish), x.view(np.float64).reshape(*rows, 2), residual, bound, sweeps, state, converged)
+        aberth(values, polish, x.view(np.float64).reshape(*rows, 2), residual, bound, sweeps, state, converged)
     return Solution(
         x.reshape(shape),
         residual.reshape(shape),

@@ -67,7 +67,8 @@ def fit(x: Any, y: Any, degree: Any, *, weights: Any = None, domain: Any = None)
     Raises
     ------
     ValueError : NaN or inf in x, y or weights; negative degree; domain is not an interval, or far from x
-    TypeError : not numbers; lengths or axes disagree, no points, degree is not an integer (numpy.polynomial's choice)
+    TypeError : not numbers; degree is not an integer
+    InvalidParameterError : lengths or axes disagree, no points; both a ValueError, and numpy.polynomial's TypeError
 
     Warns
     -----
