@@ -32,6 +32,7 @@ CASES = {
     "far from zero": ([1e3, -2.0, 1e-3], (2000.0, 2001.0)),
     "tiny": ([1e-180, 3e-180, 2e-180], (0.0, 1.0)),
     "large x": ([1.0, 1e-20, 1e-50, 1e-75], (0.0, 1e25)),
+    "small beside its constant": ([7.1e6, 0.3, 0.2, 0.1], (0.1, 1.3)),
     "degree 20": (list(numpy_polynomial.polypow([0.5, 0.5], 20)), (-0.5, 1.0)),
 }
 
@@ -185,7 +186,12 @@ def test_inverse_of_the_value_at_an_end_is_the_end(name):
     for end in (0, -1):
         solution = inverse(c, domain, branch=end)(np.float64(float(exact(c, domain[end]))))
         assert solution.converged
-        assert abs(solution.x - domain[end]) <= 2.0**-50 * max(np.abs(domain))
+        slope = abs(float(exact(numpy_polynomial.polyder(c), domain[end])))
+        blur = np.spacing(abs(float(exact(c, domain[end])))) / slope if slope > 1e-3 else 0.0  # of y rounded
+        assert abs(solution.x - domain[end]) <= 2.0**-50 * max(np.abs(domain)) + blur
+        assert solution.residual <= max(1e-10, solution.error_bound)
+        single = inverse(c, domain, branch=end)(np.array([exact(c, domain[end])], np.float32))
+        assert (single.residual <= np.maximum(1e-10, single.error_bound)).all() or not single.converged
     assert inverse([0.0, 0.0, 1.0], (0.0, 1.0))(0.0).x == 0.0
     assert (f.pieces[0], f.pieces[-1]) == domain
 

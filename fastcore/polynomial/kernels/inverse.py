@@ -104,8 +104,10 @@ def correct(x, x0, distance, tail, slope, kappa, reach, difference, limits):
     bound = simd.fma(absolute(distance), 4.0 * UNIT, floor_bound)
     bound = simd.fma(reached, kappa, bound)
     bound = simd.fma(absolute(rounded * difference), rounding, bound)
+    left = absolute(error * steep)
     fine = (size * (0.5 * CERTAIN) <= bound) & (reached <= reach) & (absolute(error) * 4.0 <= reach)
-    return rounded, absolute(error * steep), simd.fma(size, CERTAIN, bound), fine
+    fine = fine & (left <= bound)  # not of y that the end of the domain just misses
+    return rounded, left, simd.fma(size, CERTAIN, bound), fine
 
 
 @kernel(inline=True, fastmath=False)

@@ -236,7 +236,8 @@ def settings_of(table: Table, low: float, high: float, ytol: float, dtype: np.dt
     if dtype == np.float64:
         settings[[ROUNDING, NARROW]] = 2.0**-53 * 3, 1.0
     else:
-        settings[[ROUNDING, NARROW]] = 2.0**-24 * 1.25, 2.0**29 + 1.0
+        # a whole unit, since the end of the domain need not be a float32
+        settings[[ROUNDING, NARROW]] = 2.0**-23 * 1.25, 2.0**29 + 1.0
     values = table.sections[:, [VALUE, VALUE + 1]]
     settings[FLOOR_BOUND] = 2.0**-72 * np.abs(values[np.isfinite(values)]).max(initial=0.0)
     return settings

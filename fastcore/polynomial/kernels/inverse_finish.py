@@ -85,7 +85,7 @@ def answer(c, sections, settings, y, guess, heads, tails, result, solver):
     wide = x * settings[NARROW]
     x = wide - (wide - x) if abs(wide) < np.inf else x
     residual, bound = judged(heads, tails, x, settings[ROUNDING])
-    if not inside:
+    if not inside or y == section[VALUE + nearer]:
         bound = max(bound, section[BAND + nearer])
     reached = status.MAX_ITERATIONS if inside else status.NO_REAL_SOLUTION
     if residual <= max(settings[YTOL], bound):
