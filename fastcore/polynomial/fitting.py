@@ -36,7 +36,8 @@ class Fit(NamedTuple):
     Attributes
     ----------
     polynomial : numpy.polynomial.Chebyshev on the domain; a tuple of K for y of shape (N, K)
-        `polynomial(x)` evaluates it, `polynomial.convert().coef` are its ascending coefficients.
+        `polynomial(x)` evaluates it; `polynomial.convert(kind=numpy.polynomial.Polynomial).coef` are the coefficients
+        of the powers of x, ascending, as `polyval` takes them.
     residual : float, or (K,) float64; sum of (w * (y - p(x)))**2
     rank : int; of the basis at the (weighted) points, degree + 1 unless they are too few or too close
     condition : float; ratio of the largest and the smallest singular value of that basis with its columns scaled to
