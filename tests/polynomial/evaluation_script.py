@@ -44,10 +44,11 @@ def main():
         check_edges(rng, dtype)
     check_bounds(1 + np.linspace(-1e-2, 1e-2, 11), np.poly(np.ones(9))[::-1])
     check_bounds(rng.uniform(-2, 2, 11), rng.standard_normal(15))
-    x, c = rng.standard_normal(19), rng.standard_normal(7)
-    one_by_one = [polyval(each, c) for each in x]
-    np.testing.assert_array_equal(polyval(x, c), one_by_one)
-    np.testing.assert_array_equal(polyval(x, np.tile(c, (19, 1))), one_by_one)
+    for size, count in ((19, 7), (101, 6), (101, 30)):  # 30 coefficients: in longer blocks
+        x, c = guarded(rng.standard_normal(size), True, [0]), rng.standard_normal(count)
+        one_by_one = [polyval(float(each), c) for each in x]
+        np.testing.assert_array_equal(polyval(x, c), one_by_one)
+        np.testing.assert_array_equal(polyval(x, np.tile(c, (size, 1))), one_by_one)
     print("ok")
 
 
