@@ -8,6 +8,8 @@ from fastcore._core import validate_polynomial as check
 from fastcore.polynomial.kernels.real_batch import real_roots_of_rows
 from fastcore.polynomial.record import Solution
 
+__all__ = ["real_roots"]
+
 _FLOAT64 = np.dtype(np.float64)
 _ndarray = np.ndarray
 
@@ -29,10 +31,10 @@ def real_roots(c: Any, domain: Any = None) -> Solution:
     count : (...,) int64, or int for one polynomial: the number of its roots, a multiple one counted once
     error_bound : radius of a disc around x that holds a root
     residual : |P(x)|, evaluated in twice the precision; infinite beyond float64's range
-    status : CONVERGED, the backward error |P(x)| / sum |c_k x**k| is at most 4 n 2**-53, or else MAX_ITERATIONS;
-        TOUCHING, P has the same sign on both sides, and x within the same bound: an even multiplicity, or two roots or
-        none; DEGENERATE, a root beyond the largest float64, x = inf or -inf. Without a root, in the first slot:
-        NO_REAL_SOLUTION, ZERO_POLYNOMIAL, NOT_FINITE.
+    status : CONVERGED, the backward error |P(x)| / sum |c_k x**k| is at most 4 d 2**-53, d the degree, or else
+        MAX_ITERATIONS; TOUCHING, P has the same sign on both sides, and x within the same bound: an even multiplicity,
+        or two roots or none; DEGENERATE, a root beyond the largest float64, x = inf or -inf. Without a root, in the
+        first slot: NO_REAL_SOLUTION, ZERO_POLYNOMIAL, NOT_FINITE.
 
     Raises
     ------

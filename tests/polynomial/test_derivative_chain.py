@@ -1,9 +1,9 @@
-"""Roots by the chain of derivatives, against certified ones; scalings, domains, clusters."""
+"""Roots by the chain of derivatives, as `solve` gives all of them, against certified ones; domains, clusters."""
 
 import numpy as np
 import pytest
 
-from fastcore.polynomial.kernels import derivative_chain as chain
+from fastcore.polynomial import Status, solve
 from tests.polynomial import hard_cases
 
 UNIT = 2.0**-53
@@ -17,14 +17,8 @@ TOUCHES = {
 
 
 def roots_of(c, low=-np.inf, high=np.inf, y=0.0):
-    c = np.trim_zeros(np.asarray(c, np.float64), "b")
-    degree = len(c) - 1
-    heads, tails = np.zeros((2, chain.chain_size(degree)))
-    chain.load_scaled(c, degree, y, heads, tails)
-    roots, touching = np.empty(degree + 1), np.empty(degree + 1, np.bool_)
-    scratch, kinds = np.empty((5, degree + 1)), np.empty(degree + 1, np.int64)
-    count = chain.chain_roots(heads, tails, degree, low, high, 4 * UNIT, roots, touching, scratch, kinds)
-    return roots[:count], touching[:count]
+    solution = solve(c, y, domain=(low, high), which="all", xtol=4 * UNIT)
+    return solution.x[: solution.count], solution.status[: solution.count] == Status.TOUCHING
 
 
 @pytest.mark.parametrize("name", sorted(hard_cases.HARD))

@@ -3,6 +3,9 @@
 Between neighbouring roots of a derivative a polynomial is monotone: a change of sign is one root, none is none. From
 the linear derivative down, each level's roots cut the next one's range. All levels are evaluated by compensated Horner
 with coefficients of double-double precision, so signs are known wherever u**2 can tell.
+
+`derivative_chain`, for `solve`, is another one, several times as fast: it tells most signs in working precision and has
+no bound to prove a root by, nor the reversed polynomial for roots beyond 1.
 """
 
 import numpy as np
@@ -10,7 +13,8 @@ import numpy as np
 from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels import status
 from fastcore.polynomial.kernels.either import float_bits, float_of_bits
-from fastcore.polynomial.kernels.error_free import UNIT, dd_multiply_number, two_product, two_sum
+from fastcore.polynomial.kernels.error_free import UNIT, dd_multiply_number
+from fastcore.polynomial.kernels.monotone import TOP, compensated
 
 __all__ = ["LARGEST_COEFFICIENT", "evaluate", "roots_within"]
 
@@ -27,17 +31,7 @@ def evaluate(high, low, degree, total_degree, x):
     high, low (degree + 1,) at least; the low parts may be off by 3 u**2 of the high ones for each of the
     total_degree - degree derivatives taken. P' is rounded at each step. Source: Graillat, Langlois, Louvet 2009.
     """
-    value = high[degree]
-    error = low[degree]
-    slope = 0.0
-    size = abs(value)
-    for k in range(degree - 1, -1, -1):
-        slope = slope * x + value
-        product, of_product = two_product(value, x)
-        value, of_sum = two_sum(product, high[k])
-        error = error * x + (of_product + of_sum + low[k])
-        size = size * abs(x) + abs(high[k])
-    value += error
+    value, slope, size = compensated(high, low, TOP, degree, x)
     relative = (2.0 * total_degree + 4.0) * UNIT
     return value, slope, size, UNIT * abs(value) + relative * relative * size + SMALLEST_BOUND
 
