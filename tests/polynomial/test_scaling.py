@@ -1,5 +1,7 @@
 """Exponents and powers of two through bits; exact_script.py holds vectors and other CPUs to the same."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,19 @@ def test_scaled_below_the_normal_range_is_within_one_last_bit(rng):
     x = rng.uniform(1, 2, 100)
     for k in range(-1080, -1020):
         assert abs(_scaled(x[k % 100], k) - np.ldexp(x[k % 100], k)) <= 2.0**-1074
+
+
+@pytest.mark.parametrize("x", [1.0, -1.75, 2.0**-1074, 1e308])
+@pytest.mark.parametrize("e", [-9000, -2098, -1022, 0, 1023, 2097, 9000])
+def test_shifted_by_any_power_is_ldexps(x, e):
+    with np.errstate(over="ignore"):
+        assert scaling.shifted(x, e) == np.ldexp(x, e)
+
+
+@pytest.mark.parametrize("base", [1.0, 0.7, 3e-310, 1e300])
+@pytest.mark.parametrize("n", [0, 1, 7, 1000])
+def test_power_of_any_size_has_an_exponent(base, n):
+    m, e = scaling.power_of(base, n)
+    assert 1 <= m < 4
+    exact = Fraction(base) ** n
+    assert abs(Fraction(m) * Fraction(2) ** e - exact) <= (n + 1) * Fraction(1, 2**53) * exact

@@ -21,7 +21,7 @@ from fastcore.polynomial.kernels.aberth_sweeps import (
     WEIERSTRASS,
 )
 from fastcore.polynomial.kernels.error_free import UNIT
-from fastcore.polynomial.kernels.scaling import exponent, scaled
+from fastcore.polynomial.kernels.scaling import power_of, shifted
 
 UNPAIRED, PAIRED = 0, 1
 SMALLEST_NORMAL, STEP = 2.0**-1022, 2.0**-1073
@@ -74,32 +74,6 @@ def cluster_radius(degree, lanes, lane, i, taken):
                     reach = max(reach, gap + own)
                     grows = True
     return reach
-
-
-@kernel(fastmath=False)
-def power_of(base, n):
-    """(m, e): base**n = m 2**e for 0 < base < infinity, 1 <= m < 4; relative error about n u."""
-    e = exponent(base)
-    factor, factor_e = scaled(base, -e), e
-    m, total = 1.0, 0
-    while n > 0:
-        if n & 1:
-            m, total = m * factor, total + factor_e
-            shift = exponent(m)
-            m, total = scaled(m, -shift), total + shift
-        factor, factor_e = factor * factor, 2 * factor_e
-        shift = exponent(factor)
-        factor, factor_e = scaled(factor, -shift), factor_e + shift
-        n >>= 1
-    return m, total
-
-
-@kernel(fastmath=False)
-def shifted(x, e):
-    """x * 2**e for any e."""
-    e = min(max(e, -4000), 4000)
-    half = e >> 1
-    return scaled(scaled(x, half), e - half)
 
 
 @kernel(fastmath=False)

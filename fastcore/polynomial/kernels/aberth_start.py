@@ -10,7 +10,7 @@ import numpy as np
 from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels.aberth_sweeps import ACTIVE, FORWARD, LAST, REVERSED, ROOT_I, ROOT_R
 from fastcore.polynomial.kernels.error_free import two_product
-from fastcore.polynomial.kernels.scaling import exponent, scaled
+from fastcore.polynomial.kernels.scaling import exponent, scaled, shifted
 
 NO_ROOT = 1e200  # where slots without a root are put: beyond all roots, which lie below 2**540
 _WIDE = 120  # b**2 and 4 a c so many binary orders apart: the smaller is nothing to the larger
@@ -66,9 +66,8 @@ def fill_coefficients(values, first, degree, slope, shift, lanes, lane):
     """Scaled coefficients of one lane, forward and reversed."""
     for k in range(degree + 1):
         power = k * slope + shift
-        half = power >> 1
-        re = scaled(scaled(values[first + k, 0], half), power - half)
-        im = scaled(scaled(values[first + k, 1], half), power - half) if values.shape[1] == 2 else 0.0
+        re = shifted(values[first + k, 0], power)
+        im = shifted(values[first + k, 1], power) if values.shape[1] == 2 else 0.0
         size = abs(re) if im == 0.0 else math.hypot(re, im)
         for start, place in ((FORWARD, k), (REVERSED, degree - k)):
             lanes[start, place, lane] = re

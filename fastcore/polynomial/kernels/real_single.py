@@ -10,9 +10,9 @@ from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels import status
 from fastcore.polynomial.kernels.error_free import UNIT, two_product
 from fastcore.polynomial.kernels.real_chain import LARGEST_COEFFICIENT, evaluate, roots_within
-from fastcore.polynomial.kernels.scaling import exponent, scaled
+from fastcore.polynomial.kernels.scaling import exponent, power_of, shifted
 
-__all__ = ["SCRATCH_ROWS", "real_roots_of_one", "scratch_columns", "smallest_disc"]
+__all__ = ["SCRATCH_ROWS", "real_roots_of_one", "scratch_columns"]
 
 # The largest |x| that is not searched as 1 / t, in units that put the roots' geometric mean near 1. No root anyone
 # would write down lies there.
@@ -67,36 +67,16 @@ def disc_around(high, low, degree, x, correction, kind, taylor, sizes):
 
 
 @kernel(fastmath=False)
-def power_with_exponent(y, degree):
-    """(m, e): |y|**degree = m * 2**e, m of moderate size, whatever the degree."""
-    e = exponent(y)
-    base = scaled(abs(y), -e)
-    result = 1.0
-    shift = e * degree
-    for _ in range(degree):
-        result *= base
-        if result > 2.0**500:
-            result *= 2.0**-500
-            shift += 500
-    return result, shift
-
-
-@kernel(fastmath=False)
-def clipped_scaled(x, k):
-    return scaled(x, max(-2044, min(2044, k)))
-
-
-@kernel(fastmath=False)
 def verify(high, low, degree, shift, stretch, place, is_reversed, kind, taylor, sizes):
     """(x, residual, radius, status) of a root found at `place`, all in the units of the caller's polynomial.
 
     high, low : coefficients, reversed where the root is 1 / place; P = 2**-shift * (these of x / 2**stretch)
     """
     y = 1.0 / place if is_reversed else place
-    x = clipped_scaled(y, stretch)
+    x = shifted(y, stretch)
     if abs(x) == math.inf:
         return x, math.inf, math.inf, status.DEGENERATE
-    y = clipped_scaled(x, -stretch)  # x may have been rounded once more
+    y = shifted(x, -stretch)  # x may have been rounded once more
     if is_reversed:
         t = 1.0 / y
         product, of_product = two_product(t, y)
@@ -104,14 +84,14 @@ def verify(high, low, degree, shift, stretch, place, is_reversed, kind, taylor, 
         value, size, radius = disc_around(high, low, degree, t, correction, kind, taylor, sizes)
         room = 1.0 - radius * abs(y)
         radius = (1.0 + 8.0 * UNIT) * radius * y * y / room if room > 0.0 else math.inf
-        power, more = power_with_exponent(y, degree)
-        residual = clipped_scaled(value * 2.0**-500 * power, more + 500 - shift)
+        power, more = power_of(abs(y), degree)
+        residual = shifted(value * power, more - shift)
     else:
         value, size, radius = disc_around(high, low, degree, y, 0.0, kind, taylor, sizes)
-        residual = clipped_scaled(value, -shift)
+        residual = shifted(value, -shift)
     if not value <= 4.0 * degree * UNIT * size:
         kind = status.MAX_ITERATIONS
-    return x, residual, max(clipped_scaled(radius, stretch), SMALLEST_DISC), kind
+    return x, residual, max(shifted(radius, stretch), SMALLEST_DISC), kind
 
 
 @kernel(fastmath=False)
@@ -145,7 +125,7 @@ def polish(high, low, degree, x):
 def load_scaled(c, bottom, degree, stretch, shift, is_reversed, high, low):
     for k in range(degree + 1):
         place = degree - k if is_reversed else k
-        high[place] = clipped_scaled(c[bottom + k], stretch * k + shift)
+        high[place] = shifted(c[bottom + k], stretch * k + shift)
         low[k] = 0.0
 
 
@@ -238,8 +218,8 @@ def real_roots_of_one(c, low_end, high_end, tables, rows, integers, x, residual,
             # A root at zero of the divided-out powers of x is none of these.
             if low_end <= answer <= high_end and not (is_reversed and found_already(x, first, answer)):
                 if bottom > 0:  # of P, not of P / x**bottom
-                    power, more = power_with_exponent(answer, bottom)
-                    rest = clipped_scaled(rest * power, more)
+                    power, more = power_of(abs(answer), bottom)
+                    rest = shifted(rest * power, more)
                 x[count], residual[count], radius[count], evaluations[count] = answer, rest, disc, work[i]
                 kinds[count] = kind
                 count += 1

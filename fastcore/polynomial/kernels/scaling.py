@@ -1,13 +1,22 @@
 """Exponents of float64 numbers and multiplication by powers of two, through their bits.
 
-Every function takes a number or a SIMD vector of numbers. libm's frexp and ldexp on each lane cost a root finder 40 %
-of its time; these are a handful of integer instructions.
+libm's frexp and ldexp on each lane cost a root finder 40 % of its time; these are a handful of integer instructions,
+for a number or a SIMD vector of numbers. `shifted` and `power_of`, for sizes that float64 does not hold, take numbers.
 """
 
 from fastcore._core.jit import kernel
 from fastcore.polynomial.kernels.either import choose, float_bits, float_of_bits
 
-__all__ = ["LARGEST_SHIFT", "NOT_FINITE_EXPONENT", "ZERO_EXPONENT", "exponent", "power_of_two", "scaled"]
+__all__ = [
+    "LARGEST_SHIFT",
+    "NOT_FINITE_EXPONENT",
+    "ZERO_EXPONENT",
+    "exponent",
+    "power_of",
+    "power_of_two",
+    "scaled",
+    "shifted",
+]
 
 ZERO_EXPONENT = -1077  # below that of the smallest number, -1074
 NOT_FINITE_EXPONENT = 1024
@@ -47,3 +56,29 @@ def scaled(x, k):
     """
     half = k >> 1
     return x * power_of_two(half) * power_of_two(k - half)
+
+
+@kernel(fastmath=False)
+def shifted(x, e):
+    """x * 2**e for any e, of a number."""
+    e = min(max(e, -4000), 4000)
+    half = e >> 1
+    return scaled(scaled(x, half), e - half)
+
+
+@kernel(fastmath=False)
+def power_of(base, n):
+    """(m, e): base**n = m 2**e for 0 < base < infinity, 1 <= m < 4; relative error about n u."""
+    e = exponent(base)
+    factor, factor_e = scaled(base, -e), e
+    m, total = 1.0, 0
+    while n > 0:
+        if n & 1:
+            m, total = m * factor, total + factor_e
+            shift = exponent(m)
+            m, total = scaled(m, -shift), total + shift
+        factor, factor_e = factor * factor, 2 * factor_e
+        shift = exponent(factor)
+        factor, factor_e = scaled(factor, -shift), factor_e + shift
+        n >>= 1
+    return m, total
