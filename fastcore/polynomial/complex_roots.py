@@ -8,7 +8,7 @@ from fastcore._core import validate
 from fastcore._core import validate_polynomial as check
 from fastcore.polynomial.kernels.aberth import aberth
 from fastcore.polynomial.kernels.status import CONVERGED
-from fastcore.polynomial.record import Solution
+from fastcore.polynomial.record import Solution, solution_of_arrays
 
 __all__ = ["roots"]
 
@@ -61,11 +61,4 @@ def roots(c: Any, *, polish: bool = True) -> Solution:
         parts = 2 if c.dtype.kind == "c" else 1
         values = c.view(np.float64).reshape(count, c.shape[-1], parts)
         aberth(values, polish, x.view(np.float64).reshape(*rows, 2), residual, bound, sweeps, state, converged)
-    return Solution(
-        x.reshape(shape),
-        residual.reshape(shape),
-        bound.reshape(shape),
-        sweeps.reshape(shape),
-        state.reshape(shape),
-        converged.reshape(shape),
-    )
+    return solution_of_arrays((x, residual, bound, sweeps, state, converged), shape)

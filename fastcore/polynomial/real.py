@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcore._core import validate_polynomial as check
 from fastcore.polynomial.kernels.real_batch import real_roots_of_rows
-from fastcore.polynomial.record import Solution
+from fastcore.polynomial.record import Solution, solution_of_arrays
 
 __all__ = ["real_roots"]
 
@@ -58,9 +58,5 @@ def real_roots(c: Any, domain: Any = None) -> Solution:
     x, residual, bound, evaluations, status, converged, counts = real_roots_of_rows(rows, low, high)
     if not shape:
         return Solution(x[0], residual[0], bound[0], evaluations[0], status[0], converged[0], int(counts[0]))
-    if len(shape) > 1:
-        full = (*shape, x.shape[1])
-        x, residual, bound = x.reshape(full), residual.reshape(full), bound.reshape(full)
-        evaluations, status, converged = evaluations.reshape(full), status.reshape(full), converged.reshape(full)
-        counts = counts.reshape(shape)
-    return Solution(x, residual, bound, evaluations, status, converged, counts)
+    answers = (x, residual, bound, evaluations, status, converged)
+    return solution_of_arrays(answers, (*shape, x.shape[1]), counts.reshape(shape))

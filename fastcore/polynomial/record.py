@@ -1,5 +1,6 @@
 """What the solvers return: arrays of one shape, and a status for each answer."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from fastcore.polynomial.kernels import status
 
-__all__ = ["Solution", "Status"]
+__all__ = ["Solution", "Status", "solution_of_arrays"]
 
 
 class Status(IntEnum):
@@ -59,3 +60,9 @@ class Solution(NamedTuple):
     status: Any
     converged: Any
     count: np.ndarray | int | None = None  # type: ignore[assignment]  # hides tuple.count, as the field's name must
+
+
+def solution_of_arrays(arrays: Sequence[np.ndarray], shape: tuple[int, ...], count: Any = None) -> Solution:
+    """The six arrays of answers, in the fields' order, as a record of this shape."""
+    x, residual, error_bound, iterations, state, converged = (each.reshape(shape) for each in arrays)
+    return Solution(x, residual, error_bound, iterations, state, converged, count)

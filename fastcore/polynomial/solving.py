@@ -1,6 +1,5 @@
 """Solutions of P(x) = y."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from fastcore._core import validate_polynomial_solving as options
 from fastcore.polynomial.kernels import solving as kernels
 from fastcore.polynomial.kernels.many_values import LEAST_LIMIT
 from fastcore.polynomial.kernels.solving_values import solve_values
-from fastcore.polynomial.record import Solution, Status
+from fastcore.polynomial.record import Solution, Status, solution_of_arrays
 
 __all__ = ["solve"]
 
@@ -148,17 +147,17 @@ def _solve(
     if c.ndim == 1 and x0.ndim == 0 and y.size >= _MANY and is_hybrid and not every:
         found = solve_values(c, np.ascontiguousarray(y).ravel(), float(x0), low, high, xtol, ytol, limit)
         if found is not None:
-            return _of_arrays(found, shape)
+            return solution_of_arrays(found, shape)
     table = c.reshape(-1, c.shape[-1])
     rows = np.arange(len(table)).reshape(c.shape[:-1])
     rows, y, x0 = (_spread(each, shape) for each in (rows, y, x0))
     slots = max(c.shape[-1] - 1, 1) if every else 1
     out, counts = kernels.solve_many(table, rows, y, x0, low, high, xtol, ytol, limit, number, slots, every)
     if not every:
-        return _of_arrays(out, shape)
+        return solution_of_arrays(out, shape)
     largest = max(int(counts.max(initial=0)), 1)
     trimmed = [each.reshape(*shape, slots)[..., :largest].copy() for each in out]
-    return _of_arrays(trimmed, (*shape, largest), counts.reshape(shape) if shape else int(counts[0]))
+    return solution_of_arrays(trimmed, (*shape, largest), counts.reshape(shape) if shape else int(counts[0]))
 
 
 def _spread(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -166,8 +165,3 @@ def _spread(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if x.shape != shape:
         x = np.broadcast_to(x, shape)
     return np.ascontiguousarray(x).reshape(-1)
-
-
-def _of_arrays(arrays: Sequence[np.ndarray], shape: tuple[int, ...], count: Any = None) -> Solution:
-    x, residual, error_bound, iterations, status, converged = (each.reshape(shape) for each in arrays)
-    return Solution(x, residual, error_bound, iterations, status, converged, count)
