@@ -9,7 +9,7 @@ from numpy.polynomial import Chebyshev
 
 from fastcore._core import validate_polynomial_fit as check
 from fastcore._core.warn import warn
-from fastcore.polynomial.general_fit import Solved, fit_chebyshev, fit_complex, fit_powers, power_of_two_above
+from fastcore.polynomial.general_fit import Solved, fit_chebyshev, fit_complex, fit_powers, power_of_two_above, widened
 from fastcore.polynomial.kernels.moments import Mapping, extent, moments, residuals
 from fastcore.polynomial.kernels.normal_equations import SOLVE_NORMAL
 
@@ -150,8 +150,7 @@ def _fit_rows(
     if domain is None and not (math.isfinite(low) and math.isfinite(high)):
         check.all_finite(x, rows.T, weights)
     if low == high:
-        aside = max(1.0, abs(low) * 2.0**-51)  # numpy's, and where 1 is nothing beside x a few steps of float64
-        low, high = low - aside, high + aside
+        low, high = widened(low)
     # numpy.polynomial.polyutils.mapparms: u is what the polynomial will compute, however it is rounded.
     width = high - low
     offset, scale = ((-high - low) / width, 2.0 / width) if width > 0.0 else (math.nan, math.nan)

@@ -13,7 +13,7 @@ from numpy.polynomial.polyutils import getdomain, mapparms
 from fastcore._core import validate_polynomial_fit as check
 from fastcore.polynomial.kernels.moments import Mapping
 
-__all__ = ["Solved", "fit_chebyshev", "fit_complex", "fit_powers", "power_of_two_above"]
+__all__ = ["Solved", "fit_chebyshev", "fit_complex", "fit_powers", "power_of_two_above", "widened"]
 
 # Points whose basis is formed at a time: 90 KB a column, where NumPy's way forms it of all.
 BLOCK = 8192
@@ -34,6 +34,12 @@ def power_of_two_above(largest: float) -> float:
     return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1020), 1020)) if largest > 0.0 else 1.0
 
 
+def widened(place: Any) -> tuple[Any, Any]:
+    """The domain of points at one place: 1 to each side, as numpy.polynomial has it, or a few steps of float64."""
+    aside = max(1.0, abs(place) * 2.0**-51)
+    return place - aside, place + aside
+
+
 def fit_chebyshev(x: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, mapping: Mapping, degree: int) -> Solved:
     """x (N,), rows (K, N), weights (N,) or None: finite."""
 
@@ -49,8 +55,7 @@ def fit_complex(
     """The same for complex x; the default domain is numpy.polynomial's, two corners of the rectangle that holds x."""
     low, high = getdomain(x) if domain is None else check.domain_of_complex(domain)
     if low == high:
-        aside = max(1.0, abs(low) * 2.0**-51)
-        low, high = low - aside, high + aside
+        low, high = widened(low)
     with np.errstate(all="ignore"):
         mapping = Mapping(*mapparms((low, high), (-1.0, 1.0)))
     check.mapping_is_finite(low, high, mapping.offset, mapping.scale)
@@ -66,8 +71,7 @@ def fit_powers(
     else:
         low, high = (x.min(), x.max()) if domain is None else check.domain_of_fit(domain)
     if low == high:
-        aside = max(1.0, abs(low) * 2.0**-51)
-        low, high = low - aside, high + aside
+        low, high = widened(low)
     with np.errstate(all="ignore"):
         check.mapping_is_finite(low, high, *mapparms((low, high), (-1.0, 1.0)))
     # Powers of x / unit, |x / unit| <= 1, do not overflow; a power of two takes nothing from x.
