@@ -1,6 +1,6 @@
 """Complex polynomials at complex points, one polynomial a lane: plain and compensated Horner, and the Aberth sum.
 
-Arrays are lane-major: coefficient k of all lanes lies at k * LANES. Products of two complex numbers are written out.
+Arrays are lane-major: coefficient k of all lanes lies at k * LANES.
 
 Sources: Bini 1996, "Numerical computation of polynomial zeros by means of Aberth's method", sections 2 and 3; Graillat
 and Menissier-Morain 2012, "Accurate summation, dot product and polynomial evaluation in complex floating point
@@ -9,20 +9,16 @@ arithmetic", section 5.
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
+from fastcore.polynomial.kernels.either import absolute
 from fastcore.polynomial.kernels.error_free import two_product, two_sum
 
-__all__ = ["LANES", "compensated_horner", "divide", "inverse_sum", "modulus", "plain_horner"]
+__all__ = ["LANES", "compensated_horner", "divide", "inverse_sum", "modulus", "multiply_add", "plain_horner"]
 
 LANES = simd.F64_LANES
 
 _EXPONENT_FIELD = 0x7FF << 52
 _INVERSE_FIELD = 2046 << 52
 TINY = 2.0**-1021
-
-
-@kernel(inline=True, fastmath=False)
-def absolute(x):
-    return simd.maximum(x, -x)
 
 
 @kernel(inline=True, fastmath=False)
@@ -41,6 +37,12 @@ def modulus(re, im):
 
 
 @kernel(inline=True, fastmath=False)
+def multiply_add(ar, ai, br, bi, cr, ci):
+    """a * b + c."""
+    return simd.fma(ar, br, simd.fma(-ai, bi, cr)), simd.fma(ar, bi, simd.fma(ai, br, ci))
+
+
+@kernel(inline=True, fastmath=False)
 def divide(ar, ai, br, bi):
     """a / b, NaN or infinite for b = 0; no square of |b| leaves the range."""
     power = inverse_power(simd.maximum(absolute(br), absolute(bi)))
@@ -56,11 +58,9 @@ def plain_horner(cr, ci, ca, degree, zr, zi, size):
     s = simd.load(simd.advance(ca, degree * LANES), LANES)
     dr, di = simd.broadcast(0.0, LANES), simd.broadcast(0.0, LANES)
     for k in range(degree - 1, -1, -1):
-        dr, di = simd.fma(dr, zr, simd.fma(-di, zi, pr)), simd.fma(dr, zi, simd.fma(di, zr, pi))
-        pr, pi = (
-            simd.fma(pr, zr, simd.fma(-pi, zi, simd.load(simd.advance(cr, k * LANES), LANES))),
-            simd.fma(pr, zi, simd.fma(pi, zr, simd.load(simd.advance(ci, k * LANES), LANES))),
-        )
+        dr, di = multiply_add(dr, di, zr, zi, pr, pi)
+        next_r, next_i = simd.load(simd.advance(cr, k * LANES), LANES), simd.load(simd.advance(ci, k * LANES), LANES)
+        pr, pi = multiply_add(pr, pi, zr, zi, next_r, next_i)
         s = simd.fma(s, size, simd.load(simd.advance(ca, k * LANES), LANES))
     return pr, pi, dr, di, s
 
@@ -73,7 +73,7 @@ def compensated_horner(cr, ci, ca, degree, zr, zi, size, er, ei):
     zero = simd.broadcast(0.0, LANES)
     dr, di, fr, fi, slope = zero, zero, zero, zero, zero
     for k in range(degree - 1, -1, -1):
-        dr, di = simd.fma(dr, zr, simd.fma(-di, zi, pr)), simd.fma(dr, zi, simd.fma(di, zr, pi))
+        dr, di = multiply_add(dr, di, zr, zi, pr, pi)
         slope = simd.fma(slope, size, s)
         s = simd.fma(s, size, simd.load(simd.advance(ca, k * LANES), LANES))
         a, a_rest = two_product(pr, zr)
@@ -86,8 +86,8 @@ def compensated_horner(cr, ci, ca, degree, zr, zi, size, er, ei):
         pi, pi_rest = two_sum(c, simd.load(simd.advance(ci, k * LANES), LANES))
         rest_r = (a_rest - b_rest) + (ab_rest + pr_rest)
         rest_i = (c_rest + d_rest) + (cd_rest + pi_rest)
-        fr, fi = simd.fma(fr, zr, simd.fma(-fi, zi, rest_r)), simd.fma(fr, zi, simd.fma(fi, zr, rest_i))
-    fr, fi = simd.fma(dr, er, simd.fma(-di, ei, fr)), simd.fma(dr, ei, simd.fma(di, er, fi))
+        fr, fi = multiply_add(fr, fi, zr, zi, rest_r, rest_i)
+    fr, fi = multiply_add(dr, di, er, ei, fr, fi)
     return pr + fr, pi + fi, dr, di, s, slope
 
 

@@ -17,7 +17,8 @@ import math
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore.polynomial.kernels.aberth_lanes import LANES, absolute
+from fastcore.polynomial.kernels.aberth_lanes import LANES
+from fastcore.polynomial.kernels.either import absolute
 
 FIRST_EXCHANGE = 4  # sweeps before pairs are made anew: 2 of 1000 random polynomials of degree 10 are left, else 80
 MOST_PAIR_SWEEPS = 20

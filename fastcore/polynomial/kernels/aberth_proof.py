@@ -7,8 +7,9 @@ root each; W_i over 1 - sum of n W_j / |z_i - z_j| then bounds the distance. Wha
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore.polynomial.kernels.aberth_lanes import LANES, absolute
+from fastcore.polynomial.kernels.aberth_lanes import LANES, multiply_add
 from fastcore.polynomial.kernels.aberth_pairs import get, put
+from fastcore.polynomial.kernels.either import absolute
 from fastcore.polynomial.kernels.error_free import UNIT, two_product, two_sum
 
 MOST_STEPS = 4
@@ -22,7 +23,7 @@ def real_compensated(coefficients, degree, zr, zi, size):
     pi, dr, di, fr, fi, s = zero, zero, zero, zero, zero, absolute(pr)
     for k in range(degree - 1, -1, -1):
         c = get(coefficients, k)
-        dr, di = simd.fma(dr, zr, simd.fma(-di, zi, pr)), simd.fma(dr, zi, simd.fma(di, zr, pi))
+        dr, di = multiply_add(dr, di, zr, zi, pr, pi)
         s = simd.fma(s, size, absolute(c))
         a, a_rest = two_product(pr, zr)
         b, b_rest = two_product(pi, zi)
@@ -33,7 +34,7 @@ def real_compensated(coefficients, degree, zr, zi, size):
         pr, pr_rest = two_sum(a, c)
         rest_r = (a_rest - b_rest) + (ab_rest + pr_rest)
         rest_i = (e_rest + f_rest) + pi_rest
-        fr, fi = simd.fma(fr, zr, simd.fma(-fi, zi, rest_r)), simd.fma(fr, zi, simd.fma(fi, zr, rest_i))
+        fr, fi = multiply_add(fr, fi, zr, zi, rest_r, rest_i)
     return pr + fr, pi + fi, dr, di, s
 
 
