@@ -11,6 +11,8 @@ from fastcore.polynomial.kernels.derivative import exact_derivative, falling_fac
 from fastcore.polynomial.kernels.horner import evaluate_one, evaluate_small
 from fastcore.polynomial.layout import arrange
 
+__all__ = ["polyder", "polyval", "polyval_and_derivative"]
+
 _FLOAT64, _COMPLEX128 = np.dtype(np.float64), np.dtype(np.complex128)
 _ndarray, _float64 = np.ndarray, np.float64
 

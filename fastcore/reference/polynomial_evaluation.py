@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["polyder", "polyval", "polyval_and_derivative"]
+
 
 def polyder(c: np.ndarray, m: int = 1, scl: complex = 1, axis: int = -1) -> np.ndarray:
     """The coefficients of the m-th derivative, each differentiation followed by a multiplication by scl."""

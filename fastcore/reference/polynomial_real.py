@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["real_roots"]
+
 UNIT = 2.0**-53
 
 

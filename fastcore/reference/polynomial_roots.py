@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["roots"]
+
 STEPS = 6
 
 

@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyroots, polyval
 
+__all__ = ["descent_path", "newton_path", "solve"]
+
 HANDOVER = 0.25
 ARMIJO = 1e-4
 FIRST_STEP = 0.1
