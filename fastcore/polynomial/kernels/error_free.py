@@ -1,4 +1,4 @@
-"""Sums and products without rounding errors, double-double arithmetic, and compensated Horner evaluation.
+"""Sums and products without rounding errors, and compensated Horner evaluation.
 
 Every function takes numbers or SIMD vectors of numbers (float64), in any mixture, and is right on every CPU: without
 FMA instructions, products are split as Dekker did. All are inlined, and stay exact inside kernels compiled with
@@ -9,8 +9,8 @@ The bounds below hold without the latter, and are infinite where something overf
 
 Sources. Muller et al. 2018, "Handbook of Floating-Point Arithmetic", 2nd ed., ch. 4 (error-free transformations) and
 ch. 14 (double words); Joldes, Muller, Popescu 2017, "Tight and rigorous error bounds for basic building blocks of
-double-word arithmetic", algorithms 4, 6, 9, 12, 15, 18; Graillat, Langlois, Louvet 2009, "Algorithms for accurate,
-validated and fast polynomial evaluation", section 4.
+double-word arithmetic", algorithm 9; Graillat, Langlois, Louvet 2009, "Algorithms for accurate, validated and fast
+polynomial evaluation", section 4.
 """
 
 from numba.core import config
@@ -23,21 +23,14 @@ __all__ = [
     "UNIT",
     "compensated_end",
     "compensated_horner",
-    "compensated_horner_of_lanes",
     "compensated_start",
     "compensated_step",
-    "dd_add",
-    "dd_add_number",
-    "dd_divide",
-    "dd_divide_number",
-    "dd_multiply",
     "dd_multiply_number",
     "fast_two_sum",
     "horner_bound",
     "horner_start",
     "horner_step",
     "horner_with_bound",
-    "horner_with_bound_of_lanes",
     "split",
     "two_product",
     "two_sum",
@@ -89,57 +82,13 @@ def two_product(a, b):
     return p, a_low * b_low - (((p - a_high * b_high) - a_low * b_high) - a_high * b_low)
 
 
-# --- double-double numbers: (high, low) with high = high + low rounded ------------------------------------------------
-
-
-@kernel(inline=True, fastmath=False)
-def dd_add_number(a_high, a_low, b):
-    """(high, low) of a + b, b one number; relative error at most 2 u**2."""
-    s, e = two_sum(a_high, b)
-    return fast_two_sum(s, e + a_low)
-
-
-@kernel(inline=True, fastmath=False)
-def dd_add(a_high, a_low, b_high, b_low):
-    """(high, low) of a + b; relative error at most 3 u**2 + 13 u**3, also where they cancel."""
-    s, e = two_sum(a_high, b_high)
-    t, f = two_sum(a_low, b_low)
-    s, e = fast_two_sum(s, e + t)
-    return fast_two_sum(s, e + f)
-
-
 @kernel(inline=True, fastmath=False)
 def dd_multiply_number(a_high, a_low, b):
-    """(high, low) of a * b, b one number; relative error at most 3 u**2 (2 with FMA)."""
+    """(high, low), high = high + low rounded, of a * b, b one number; relative error at most 3 u**2 (2 with FMA)."""
     p, e = two_product(a_high, b)
     if _HAS_EXACT_FMA:
         return fast_two_sum(p, fma(a_low, b, e))
     return fast_two_sum(p, a_low * b + e)
-
-
-@kernel(inline=True, fastmath=False)
-def dd_multiply(a_high, a_low, b_high, b_low):
-    """(high, low) of a * b; relative error at most 7 u**2 (5 with FMA)."""
-    p, e = two_product(a_high, b_high)
-    if _HAS_EXACT_FMA:
-        return fast_two_sum(p, e + fma(a_low, b_high, fma(a_high, b_low, a_low * b_low)))
-    return fast_two_sum(p, e + (a_high * b_low + a_low * b_high))
-
-
-@kernel(inline=True, fastmath=False)
-def dd_divide_number(a_high, a_low, b):
-    """(high, low) of a / b, b one number; relative error at most 3 u**2."""
-    q = a_high / b
-    p, e = two_product(q, b)
-    return fast_two_sum(q, (((a_high - p) - e) + a_low) / b)
-
-
-@kernel(inline=True, fastmath=False)
-def dd_divide(a_high, a_low, b_high, b_low):
-    """(high, low) of a / b; relative error at most 15 u**2 + 56 u**3."""
-    q = a_high / b_high
-    p, e = dd_multiply_number(b_high, b_low, q)
-    return fast_two_sum(q, ((a_high - p) + (a_low - e)) / b_high)
 
 
 # --- Horner's rule with a bound on its error --------------------------------------------------------------------------
@@ -225,21 +174,3 @@ def compensated_horner(c, x):
     for k in range(c.size - 2, -1, -1):
         value, error, size = compensated_step(value, error, size, x, like(x, c[k]))
     return compensated_end(value, error, size, c.size - 1)
-
-
-@kernel(inline=True, fastmath=False)
-def horner_with_bound_of_lanes(c, stride, count, x, lanes):
-    """`horner_with_bound` of one polynomial a lane: coefficient k of all of them at c + k * stride, a pointer."""
-    value, size = horner_start(simd.load(simd.advance(c, (count - 1) * stride), lanes))
-    for k in range(count - 2, -1, -1):
-        value, size = horner_step(value, size, x, simd.load(simd.advance(c, k * stride), lanes))
-    return value, horner_bound(size, count - 1)
-
-
-@kernel(inline=True, fastmath=False)
-def compensated_horner_of_lanes(c, stride, count, x, lanes):
-    """`compensated_horner` of one polynomial a lane: coefficient k of all of them at c + k * stride, a pointer."""
-    value, error, size = compensated_start(simd.load(simd.advance(c, (count - 1) * stride), lanes))
-    for k in range(count - 2, -1, -1):
-        value, error, size = compensated_step(value, error, size, x, simd.load(simd.advance(c, k * stride), lanes))
-    return compensated_end(value, error, size, count - 1)
