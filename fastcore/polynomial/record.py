@@ -17,8 +17,8 @@ class Status(IntEnum):
     Attributes
     ----------
     CONVERGED : the residual is within its tolerance, or a root's backward error within its bound
-    NO_REAL_SOLUTION : there is none (in the domain). `solve` then gives the point of least |P(x) - y|; elsewhere x is
-        NaN, as it is where an array of answers is padded.
+    NO_REAL_SOLUTION : there is none (in the domain). Where `solve` gives one answer, it is then the point of least
+        |P(x) - y|; elsewhere x is NaN, as it is where an array of answers is padded.
     NOT_FINITE : a coefficient or y is NaN or infinite
     ZERO_POLYNOMIAL : all coefficients are zero (after y is subtracted): every x solves it
     DEGENERATE : the problem has no place for an answer: a root at infinity (leading coefficient 0), the inverse of a
@@ -49,8 +49,9 @@ class Solution(NamedTuple):
     iterations : shape of x, integers
     status : shape of x, int8 of `Status`; `Status` where it is one
     converged : shape of x, bool; status is CONVERGED or TOUCHING
-    count : (...,) int64, the answers of each problem, or None where each has just one. x[..., count:] is padding: NaN
-        with status NO_REAL_SOLUTION. K is the largest count, and at least 1, so that there is room for a status.
+    count : (...,) int64, the answers of each problem, or None where each has just one. x[..., count:] is padding: NaN,
+        as are residual and error_bound, with status NO_REAL_SOLUTION. K is the largest count, and at least 1: where
+        count is 0, the first slot has the status that says why.
     """
 
     x: Any

@@ -10,6 +10,7 @@ from fastcore.polynomial.kernels import solving as kernels
 from fastcore.polynomial.kernels.many_values import LEAST_LIMIT
 from fastcore.polynomial.kernels.solving_values import solve_values
 from fastcore.polynomial.record import Solution, Status, solution_of_arrays
+from fastcore.polynomial.solving_wide import nearest_wide, solve_wide
 
 __all__ = ["solve"]
 
@@ -23,6 +24,7 @@ _STATUSES = tuple(Status(number) for number in range(len(Status)))
 _FINE = (_STATUSES[kernels.CONVERGED], _STATUSES[kernels.TOUCHING])
 _float64 = np.float64
 _NO_TABLE = kernels.NO_TABLE
+_WIDE = int(kernels.WIDE)
 _LARGEST_INT = 2**53
 _MANY = 4  # y with one polynomial, from which on lanes are faster
 
@@ -58,18 +60,22 @@ def solve(
         solution; stuck every third time.
     xtol : the last step, relative to abs(x); iteration goes on to it past ytol
     ytol : residual up to which, or up to the rounding error of P(x) - y, an answer has converged
-    max_iterations : evaluations for each answer
+    max_iterations : evaluations of P and its derivatives for each answer, at most; those on the way to the critical
+        points, which an answer shares with others, and the one that judges it are not counted. The search by
+        `real_roots` (see Notes) has a limit of its own.
 
     Returns
     -------
-    Solution of arrays of the broadcast shape; with which="all" (..., K), NaN behind the count of each problem. One
-    problem with which="nearest" gives scalars. error_bound bounds the rounding error of P(x) - y by Horner's rule:
+    Solution of arrays of the broadcast shape; with which="all" (..., K), NaN behind the count of each problem: in all
+    slots where that is 0, and the first has the status. One problem with which="nearest" gives scalars. error_bound
+    bounds the rounding error of P(x) - y by Horner's rule:
     residual <= max(ytol, error_bound) where an answer has converged. Statuses:
 
-    - NO_REAL_SOLUTION: x is the point of the domain where |P - y| is least
+    - NO_REAL_SOLUTION: x is, of which="nearest", the point of the domain where |P - y| is least
     - TOUCHING: P comes as near to y as rounding its coefficients once could move it, and may not quite reach it. At an
-        end of the domain: the solution may be just beyond.
-    - ZERO_POLYNOMIAL: P is y everywhere, x is x0
+        end of the domain as near as rounding x, too, could: the solution may be just beyond. An end that hits y exactly
+        has CONVERGED.
+    - ZERO_POLYNOMIAL: P is y everywhere, x is x0 (of which="all" NaN)
     - NOT_FINITE: a coefficient, y or x0 is NaN, or one of the first two infinite; x is NaN
     - MAX_ITERATIONS: residual > max(ytol, error_bound); x is the best that was found
 
@@ -87,7 +93,8 @@ def solve(
     decide, so that x is within a few units in the last place where the problem's condition is below 1e12.
 
     Many y of one polynomial are solved in SIMD lanes and may differ from single calls in the last digits; no result
-    depends on the number of threads. Coefficients are scaled by powers of two.
+    depends on the number of threads. Coefficients are scaled by powers of two. Where they
+    differ by more than 2**250 the solutions are `real_roots` of P - y, and slower.
 
     Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1; Graillat, Langlois, Louvet 2009,
     "Algorithms for accurate, validated and fast polynomial evaluation".
@@ -108,9 +115,11 @@ def solve(
         and max_iterations is _MAX_ITERATIONS
         and c.flags.c_contiguous
     ):
-        return _record(
-            *kernels.SINGLE.call(c, y, 0.0, -np.inf, np.inf, _XTOL, _YTOL, _MAX_ITERATIONS, kernels.HYBRID, _NO_TABLE)
+        found = kernels.SINGLE.call(
+            c, y, 0.0, -np.inf, np.inf, _XTOL, _YTOL, _MAX_ITERATIONS, kernels.HYBRID, _NO_TABLE
         )
+        if found[4] != _WIDE:
+            return _record(*found)
     return _solve(c, y, x0, domain, which, method, xtol, ytol, max_iterations)
 
 
@@ -141,23 +150,59 @@ def _solve(
     limit = options.max_iterations(max_iterations)
     shape = options.common_shape(c, y, x0)
     if shape == () and which == "nearest":
-        return _record(*kernels.SINGLE.call(c, float(y), float(x0), low, high, xtol, ytol, limit, number, _NO_TABLE))
+        start = float(x0)
+        one = kernels.SINGLE.call(c, float(y), start, low, high, xtol, ytol, limit, number, _NO_TABLE)
+        return _record(*(nearest_wide(c, float(y), start, low, high, ytol) if one[4] == _WIDE else one))
     every = which == "all"
     is_hybrid = number == kernels.HYBRID and limit >= LEAST_LIMIT
     if c.ndim == 1 and x0.ndim == 0 and y.size >= _MANY and is_hybrid and not every:
         found = solve_values(c, np.ascontiguousarray(y).ravel(), float(x0), low, high, xtol, ytol, limit)
         if found is not None:
+            wide = np.flatnonzero(found[4] == _WIDE)
+            if wide.size:
+                rows = np.broadcast_to(c, (wide.size, c.size))
+                near = np.full(wide.size, x0)
+                _put_wide(found, None, wide, 1, False, rows, y.reshape(-1)[wide], near, low, high, ytol)
             return solution_of_arrays(found, shape)
     table = c.reshape(-1, c.shape[-1])
     rows = np.arange(len(table)).reshape(c.shape[:-1])
     rows, y, x0 = (_spread(each, shape) for each in (rows, y, x0))
     slots = max(c.shape[-1] - 1, 1) if every else 1
     out, counts = kernels.solve_many(table, rows, y, x0, low, high, xtol, ytol, limit, number, slots, every)
+    wide = np.flatnonzero(out[4][::slots] == _WIDE)
+    if wide.size:
+        _put_wide(out, counts, wide, slots, every, table[rows[wide]], y[wide], x0[wide], low, high, ytol)
     if not every:
         return solution_of_arrays(out, shape)
     largest = max(int(counts.max(initial=0)), 1)
     trimmed = [each.reshape(*shape, slots)[..., :largest].copy() for each in out]
     return solution_of_arrays(trimmed, (*shape, largest), counts.reshape(shape) if shape else int(counts[0]))
+
+
+def _put_wide(
+    out: tuple[np.ndarray, ...],
+    counts: Any,
+    wide: np.ndarray,
+    slots: int,
+    every: bool,
+    c: np.ndarray,
+    y: np.ndarray,
+    x0: np.ndarray,
+    low: float,
+    high: float,
+    ytol: float,
+) -> None:
+    """Write the answers to the problems `wide`, which kernels.solve_many left out."""
+    if every:
+        answers, counts[wide] = solve_wide(c, y, low, high, ytol)
+        columns = min(slots, answers[0].shape[1])
+        for target, answer in zip(out, answers, strict=False):
+            target.reshape(-1, slots)[wide, :columns] = answer[:, :columns]
+    else:
+        for place, row, value, start in zip(wide, c, y.tolist(), x0.tolist(), strict=True):
+            for target, answer in zip(out, nearest_wide(row, value, start, low, high, ytol), strict=False):
+                target[place] = answer
+    out[5][:] = (out[4] == kernels.CONVERGED) | (out[4] == kernels.TOUCHING)
 
 
 def _spread(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

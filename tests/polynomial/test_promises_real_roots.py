@@ -29,7 +29,6 @@ def test_real_roots_of_hard_cases_keep_every_promise(family):
     assert not report({name: judge_real_roots(c, real_roots(c)) for name, c in cases.items()})
 
 
-@pytest.mark.xfail(reason="error_bound is inf", strict=False)
 def test_real_roots_error_bound_is_finite_where_terms_overflow():
     assert not judge_real_roots(HARD[OVERFLOWS], real_roots(HARD[OVERFLOWS]))
 

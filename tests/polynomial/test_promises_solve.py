@@ -17,6 +17,7 @@ from tests.polynomial.hard_cases import (
     ZERO,
     absolute_value,
     certified_real_roots,
+    certified_roots,
     condition,
     distance_to,
     value_and_terms,
@@ -209,3 +210,36 @@ def test_hard_values_have_solutions_of_every_kind():
     """What the tests above run over: several solutions, one, and none."""
     numbers = {len(certified_real_roots(c, y=y)) for c in HARD.values() for y in targets(c) if degrees(c)[0] < 12}
     assert {0, 1, 2, 3, 4} <= numbers
+
+
+def test_solve_coefficients_from_1e_minus_150_to_1e150():
+    """Those too far apart for the chain of derivatives: a quarter had a solution missing, or one that was none."""
+    complaints = {}
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        n, size = int(random.integers(2, 14)), [60, 100, 150][seed % 3]
+        c = random.standard_normal(n) * 10.0 ** random.uniform(-size, size, n)
+        if any(not 1e-300 < abs(complex(root.ball)) < 1e300 for root in certified_roots(c)):
+            continue
+        y = 0.0 if seed % 2 else c[0] * 3.0
+        complaints[f"seed {seed}, all"] = judge_all(c, y, solve(c, y, which="all", ytol=0.0))
+        complaints[f"seed {seed}, nearest"] = judge_nearest(c, y, solve(c, y, ytol=0.0))
+    assert len(complaints) > 40
+    assert not report(complaints)
+
+
+def test_solve_wide_coefficients_in_batches_and_domains_equal_problems_alone():
+    c = np.array([[1e-150, 1e150, -1.0], [1.0, 2.0, -3.0], [1e100, 0.0, 1e-100], [-1e100, 1.0, 1e-100]])
+    for options in ({}, {"x0": 1e200}, {"domain": (0.0, np.inf)}, {"domain": (-np.inf, -1e160)}):
+        batch = solve(c, 0.5, **options)
+        every = solve(c, 0.5, which="all", **{key: each for key, each in options.items() if key != "x0"})
+        for i, row in enumerate(c):
+            for one, many in zip(solve(row, 0.5, **options)[:6], batch[:6], strict=True):
+                np.testing.assert_array_equal(one, many[i])
+            alone = solve(row, 0.5, which="all", **{key: each for key, each in options.items() if key != "x0"})
+            assert alone.count == every.count[i]
+            np.testing.assert_array_equal(alone.x[: alone.count], every.x[i, : alone.count])
+    lanes = solve(c[0], np.linspace(-1, 1, 9))
+    np.testing.assert_array_equal(lanes.x, solve(np.tile(c[0], (9, 1)), np.linspace(-1, 1, 9)).x)
+    assert solve([1e300, 1e-300], -1.7e308).status is Status.NO_REAL_SOLUTION  # the solution overflows
+    assert solve([1e308, 1e10], -1.7e308).converged  # and here c[0] - y does

@@ -252,3 +252,20 @@ def test_real_roots_of_more_polynomials_than_memory_is_taken_for_are_all_there(r
 @pytest.mark.parametrize("run_guarded", ["host", "plain x86-64", "no compiler"], indirect=True)
 def test_real_roots_on_guarded_memory_are_right_on_every_cpu(run_guarded):
     assert run_guarded(Path(__file__).with_name("guarded_real_roots.py")) == "ok"
+
+
+def test_real_roots_zeros_at_0_touch_where_they_are_even():
+    for degree in (1, 2, 5):
+        rest = np.arange(1.0, degree + 1)
+        for zeros in (1, 2, 3, 4):
+            solution = real_roots([0.0] * zeros + rest.tolist())
+            here = solution.status[solution.x == 0]
+            assert here.tolist() == [Status.CONVERGED if zeros % 2 else Status.TOUCHING]
+
+
+def test_real_roots_of_wide_quadratics_have_finite_residuals_and_bounds():
+    for c in ([1.0, -1e150, 1.0], [7.67e-43, 2.974e51, -1.44e-52], [5.24e136, -1.03e79, -6.985e-69]):
+        solution = real_roots(c)
+        assert solution.count == 2
+        assert np.isfinite(solution.residual).all()
+        assert (solution.error_bound <= 32 * 2.0**-53 * np.abs(solution.x)).all()

@@ -76,11 +76,12 @@ def test_solve_hard_polynomials_finds_the_certified_solutions(name):
         for x, root in zip(solution.x, certified, strict=True):
             if root.multiplicity == 1:
                 assert hard_cases.relative_distance_to(root, x) <= 8 * UNIT
-    residual = hard_cases.absolute_value(c, solution.x)
-    difference = np.subtract(solution.residual, residual, where=np.isfinite(residual), out=np.zeros(len(residual)))
-    rounding = 1e-3 * np.nan_to_num(solution.error_bound) + 1e-15 * np.nan_to_num(residual) + 1e-323  # subnormal
+    x, residuals, bounds = (each[: solution.count] for each in solution[:3])
+    residual = hard_cases.absolute_value(c, x)
+    difference = np.subtract(residuals, residual, where=np.isfinite(residual), out=np.zeros(len(residual)))
+    rounding = 1e-3 * np.nan_to_num(bounds) + 1e-15 * np.nan_to_num(residual) + 1e-323  # subnormal
     assert (np.abs(difference) <= rounding).all()
-    assert (np.isinf(solution.error_bound) == np.isinf(residual)).all()
+    assert (np.isinf(bounds) == np.isinf(residual)).all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -178,6 +179,56 @@ def test_solve_touching_and_multiple_solutions():
     assert solve(c, np.polynomial.polynomial.polyval(1.1, c)).converged
 
 
+def test_solve_end_of_the_domain_that_hits_or_just_misses():
+    below = np.nextafter(1, 0)
+    for c, high, status in [
+        ([-1.0, 0, 1], below, Status.TOUCHING),
+        ([1.0, -2, 1], below, Status.TOUCHING),
+        ([1.0, -2, 1], 1, Status.CONVERGED),
+        ([-1.0, 0, 1], 1, Status.CONVERGED),
+        ([-1.0, 0, 1], 1 - 1e-15, Status.NO_REAL_SOLUTION),
+    ]:
+        for sign in (1.0, -1.0):
+            mirrored = np.array(c) * sign ** np.arange(3)
+            domain = (0.5, high) if sign > 0 else (-high, -0.5)
+            one, every = solve(mirrored, domain=domain), solve(mirrored, domain=domain, which="all")
+            assert one.status is status
+            assert (one.x, every.status[0]) == (sign * high, status)
+            assert every.count == (status != Status.NO_REAL_SOLUTION)
+            if one.converged:
+                assert one.residual <= one.error_bound
+
+
+@pytest.mark.parametrize(
+    "c, y, status",
+    [
+        ([1.0, 0, 1], 0, Status.NO_REAL_SOLUTION),
+        ([1.0, 0, 1e-150], 0, Status.NO_REAL_SOLUTION),
+        ([5.0, 0], 4, Status.NO_REAL_SOLUTION),
+        ([5.0, 0], 5, Status.ZERO_POLYNOMIAL),
+        ([np.nan, 1], 0, Status.NOT_FINITE),
+    ],
+)
+def test_solve_all_without_a_solution_is_nan_with_the_status(c, y, status):
+    none = solve(c, y, which="all")
+    assert none.count == 0
+    assert np.isnan([none.x, none.residual, none.error_bound]).all()
+    assert (none.status.tolist(), none.converged.tolist(), none.iterations.tolist()) == ([status], [False], [0])
+    both = solve([c, [0.0, 1, 0][: len(c)]], y, which="all")
+    assert both.count.tolist() == [0, 1]
+    assert np.isnan(both.x[0]).all()
+    assert both.status[:, 0].tolist() == [status, Status.CONVERGED]
+
+
+@pytest.mark.parametrize("method", ["hybrid", "newton", "descent"])
+def test_solve_never_counts_more_than_max_iterations(method):
+    for c in np.random.default_rng(0).standard_normal((20, 10)):
+        for limit in (1, 2, 3, 5, 10, 30):
+            solution = solve(c, 0.3, method=method, max_iterations=limit)
+            assert solution.iterations <= limit
+            assert not solution.converged or solution.residual <= max(1e-10, solution.error_bound)
+
+
 def test_solve_degenerate_problems_have_their_status():
     assert solve([2.0], 2.0, x0=3.0)[:3] == (3, 0, 0)
     assert solve([2.0, 0, 0], 2).status is Status.ZERO_POLYNOMIAL
@@ -203,7 +254,7 @@ def test_solve_broadcasts_and_batches_equal_single_calls(rng):
         assert [each[index] for each in solution[:6]] == list(one[:6])
     many = solve(c, y, which="all")
     assert many.x.shape == (4, 5, many.count.max())
-    assert np.isnan(many.x).sum() == (many.x.shape[-1] - many.count).sum() - (many.count == 0).sum()
+    assert np.isnan(many.x).sum() == (many.x.shape[-1] - many.count).sum()
 
 
 def test_solve_one_thread_equals_many(rng):

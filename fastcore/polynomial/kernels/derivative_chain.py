@@ -148,7 +148,8 @@ def decided_value(heads, tails, start, degree, derivative, x, a, b, slack):
     if abs(value) > min(HIDDEN * scale, LARGEST):
         return x, value, curvature, False, abs(value)
     value, slope, scale = compensated(heads, tails, start, degree, x)
-    noise = UNIT * scale + slack
+    # No point to polish, an end: x is rounded as well, so that x**2 - 1 is near 0 at the float64 below 1.
+    noise = (UNIT if derivative >= 0 else 2.0 * UNIT) * scale + slack
     near = not abs(value) > noise
     if near and derivative >= 0:
         x, _, _ = exact_steps(heads, tails, derivative, degree - 1, a, b, curvature > 0.0, x, 2.0 * UNIT, POLISH)

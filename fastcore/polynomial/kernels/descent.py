@@ -24,17 +24,18 @@ def is_near(value, slope, curvature):
 
 
 @kernel
-def backtracked(heads, degree, x, step, value, decrease, low, high):
+def backtracked(heads, degree, x, step, value, decrease, low, high, tries):
     """The first of step, step / 2, step / 4, ... after which abs(value) is less, by Armijo's rule.
 
     decrease : what the squared value, relative to the one at x, falls by at least for the whole step, to first order,
         times ARMIJO
+    tries : steps at most
 
     Returns
     -------
     x, evaluations : the old x where no step is short enough
     """
-    for halving in range(HALVINGS):
+    for halving in range(tries):
         following = min(max(x + step, low), high)
         if following == x:
             return x, halving
@@ -44,7 +45,7 @@ def backtracked(heads, degree, x, step, value, decrease, low, high):
             return following, halving + 1
         step *= 0.5
         decrease *= 0.5
-    return x, HALVINGS
+    return x, tries
 
 
 @kernel
@@ -73,9 +74,9 @@ def descend(heads, tails, degree, x, low, high, newton, tolerance, limit):
         iterations += 1
         if not abs(value) > min(HIDDEN * scale, LARGEST) or is_near(value, slope, curvature):
             rises = slope > 0.0
-            x, _, more = exact_steps(
-                heads, tails, TOP, degree, low, high, rises, x, tolerance, max(limit - iterations, 1)
-            )
+            if iterations == limit:
+                return x, iterations
+            x, _, more = exact_steps(heads, tails, TOP, degree, low, high, rises, x, tolerance, limit - iterations)
             return x, iterations + more
         if newton:
             step = -value / slope
@@ -95,7 +96,8 @@ def descend(heads, tails, degree, x, low, high, newton, tolerance, limit):
             decrease = 2.0 * ARMIJO * abs(step * slope / value)
         if not abs(step) < np.inf:
             return x, iterations
-        following, more = backtracked(heads, degree, x, step, value, min(decrease, 0.5), low, high)
+        tries = min(limit - iterations, HALVINGS)
+        following, more = backtracked(heads, degree, x, step, value, min(decrease, 0.5), low, high, tries)
         iterations += more
         if following == x:
             return x, iterations

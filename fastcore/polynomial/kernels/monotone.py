@@ -155,7 +155,7 @@ def find_root(heads, tails, start, degree, a, b, rises, x, tolerance, limit):
     """The root in (a, b), where the value changes its sign once, first looked for at x.
 
     tolerance is relative to abs(x). From QUICK_STEP on, the root is not polished where it is well-conditioned, and the
-    residual not known.
+    residual not known; nor at the limit of iterations.
 
     Returns
     -------
@@ -164,9 +164,9 @@ def find_root(heads, tails, start, degree, a, b, rises, x, tolerance, limit):
     if a < 0.0 < b and heads[start] == 0.0 and tails[start] == 0.0:
         return 0.0, 0.0, 1  # steps towards it would only halve the exponent
     a, b, x, iterations, settled = quick_steps(heads, start, degree, a, b, rises, x, limit)
-    if settled and tolerance >= QUICK_STEP:
+    if iterations >= limit or (settled and tolerance >= QUICK_STEP):
         return x, np.nan, iterations
-    x, residual, more = exact_steps(heads, tails, start, degree, a, b, rises, x, tolerance, max(limit - iterations, 1))
+    x, residual, more = exact_steps(heads, tails, start, degree, a, b, rises, x, tolerance, limit - iterations)
     return x, residual, iterations + more
 
 

@@ -189,7 +189,8 @@ def real_roots_of_one(c, low_end, high_end, tables, rows, integers, x, residual,
     degree = top - bottom
     count = 0
     if bottom > 0 and low_end <= 0.0 <= high_end:
-        x[0], residual[0], radius[0], evaluations[0], kinds[0] = 0.0, 0.0, 0.0, 0, status.CONVERGED
+        x[0], residual[0], radius[0], evaluations[0] = 0.0, 0.0, 0.0, 0
+        kinds[0] = status.CONVERGED if bottom % 2 else status.TOUCHING
         count = 1
     if degree == 0:
         return count
@@ -211,9 +212,14 @@ def real_roots_of_one(c, low_end, high_end, tables, rows, integers, x, residual,
             edge = (1.0 + 4.0 * UNIT) / EDGE if is_reversed else EDGE
             found = roots_within(high, low, degree, edge, rows[0], rows[1], rows[2], places, found_kinds, work)
         first = count
+        if degree == 2:
+            load_scaled(c, bottom, degree, stretch, shift, True, rows[6], rows[7])
         for i in range(found):
+            heads, tails, place, turned = high[0], low[0], places[i], is_reversed
+            if degree == 2 and abs(place) > EDGE:  # its square may overflow
+                heads, tails, place, turned = rows[6], rows[7], 1.0 / place, 1
             answer, rest, disc, kind = verify(
-                high[0], low[0], degree, shift, stretch, places[i], is_reversed, found_kinds[i], rows[4], rows[5]
+                heads, tails, degree, shift, stretch, place, turned, found_kinds[i], rows[4], rows[5]
             )
             # A root at zero of the divided-out powers of x is none of these.
             if low_end <= answer <= high_end and not (is_reversed and found_already(x, first, answer)):
