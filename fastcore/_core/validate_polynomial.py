@@ -47,12 +47,18 @@ def interval(domain: Any, name: str = "domain") -> tuple[float, float]:
 
     Raises
     ------
-    ValueError : not two numbers, NaN, or low > high
+    ValueError : not two numbers, NaN, low > high, or no finite number between
     TypeError : not a sequence of numbers
     """
     if domain is None:
         return -np.inf, np.inf
     bounds = values(domain, name)
     if bounds.shape != (2,) or not bounds[0] <= bounds[1]:
-        raise ValueError(f"{name} must be two numbers, low <= high. Got {shown(domain)}.")
-    return float(bounds[0]), float(bounds[1])
+        numbers = (
+            f"({', '.join(map(repr, bounds.tolist()))})" if bounds.ndim == 1 and bounds.size <= 3 else shown(domain)
+        )
+        raise ValueError(f"{name} must be two numbers, low <= high. Got {numbers}.")
+    low, high = bounds.tolist()
+    if low == np.inf or high == -np.inf:
+        raise ValueError(f"{name} must contain finite numbers. Got ({low}, {high}).")
+    return low, high

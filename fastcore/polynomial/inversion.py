@@ -7,6 +7,7 @@ import numpy as np
 from fastcore._core import validate_polynomial_inverse as check
 from fastcore.polynomial.kernels import inverse_build as kernels
 from fastcore.polynomial.kernels.inverse_items import inverse_values
+from fastcore.polynomial.kernels.inverse_line import LINE
 from fastcore.polynomial.record import Solution, Status
 
 __all__ = ["Inverse", "inverse"]
@@ -66,11 +67,15 @@ class Inverse:
         self.ytol = check.tolerance(ytol)
         self.branch = branch
         self._table: kernels.Table | None = None
+        self._line: tuple[float, float] | None = None
         self.pieces = np.array(self.domain)
         low, high = self.domain
         if not np.isfinite(self.c).all():
             check.branch(branch, 1)
             self._constant = np.nan
+        elif self.c.size > 1 and self.c[1] != 0.0 and not self.c[2:].any():
+            check.branch(branch, 1)
+            self._line = float(self.c[0]), float(self.c[1])
         else:
             scaled, x_shift, y_shift, points = kernels.scale(self.c, low, high)
             if scaled.size == 1:
@@ -100,11 +105,11 @@ class Inverse:
         Solution of arrays with the shape of y, count None; of scalars for a scalar y
 
             x is in the domain. Where no x has the value y, it is the end of the range nearest to y, with status
-            NO_REAL_SOLUTION, or TOUCHING, where y is beyond a turn by no more than rounding. For y NaN or infinite it
-            is NaN, with status NOT_FINITE, for c not finite too; for constant P with status DEGENERATE.
-            residual is what the last evaluation, which is as exact as twice the working precision close to the table's
-            points, and the step after it leave of abs(P(x) - y); error_bound bounds the error of that, and what
-            rounding x to its dtype does to P.
+            NO_REAL_SOLUTION, or TOUCHING, where y is beyond a turn or end by no more than rounding. For y NaN or
+            infinite it is NaN, with status NOT_FINITE, for c not finite too; for constant P with status DEGENERATE.
+            residual is abs(P(x) - y) at the x returned: what rounding the last step leaves, to first order, or an
+            evaluation in twice the working precision; error_bound bounds its error, and what rounding x to its dtype
+            does to P.
 
         Raises
         ------
@@ -119,7 +124,9 @@ class Inverse:
         shape, dtype = y.shape, y.dtype
         flat = y if len(shape) == 1 else y.reshape(-1)
         out = _empty(flat.size, shape, dtype)
-        if self._table is None:
+        if self._line is not None:
+            self._on_line(flat, out if len(shape) == 1 else tuple(each.reshape(-1) for each in out))
+        elif self._table is None:
             self._without_table(y, out)
         else:
             table = self._table
@@ -138,6 +145,18 @@ class Inverse:
             x, residual, bound, iterations, status, converged = (each[()] for each in out)
             return Solution(x, residual, bound, int(iterations), _STATUSES[status], bool(converged))
         return Solution(*out)
+
+    def _on_line(self, y: np.ndarray, out: tuple[np.ndarray, ...]) -> None:
+        """All y of a polynomial of degree 1."""
+        assert self._line is not None
+        single = y.dtype == _FLOAT32
+        numbers = tuple(np.empty(y.size) for _ in range(3)) if single else out[:3]
+        ends = kernels.ends(*self.domain, y.dtype)
+        LINE.call(y.astype(np.float64) if single else y, *self._line, *ends, single, *numbers, *out[3:])
+        if single:
+            with np.errstate(over="ignore"):
+                for target, wide in zip(out, numbers, strict=False):
+                    target[...] = wide
 
     def _without_table(self, y: np.ndarray, out: tuple[np.ndarray, ...]) -> None:
         """All y of a constant, or of coefficients that are not finite."""

@@ -170,7 +170,8 @@ def test_inverse_near_a_turn_is_exact(turn, value, side):
         assert exact_residual(c, x, each) <= 4e-15
     beyond = inverse(c, domain)(value - side * np.array([np.spacing(2.0), 1e-11, 1e-9]))
     np.testing.assert_allclose(beyond.x, turn, rtol=1e-15)
-    assert list(beyond.status) == [Status.TOUCHING, Status.CONVERGED, Status.NO_REAL_SOLUTION]  # 1e-11 is below ytol
+    # 1e-11 is below ytol, but no solution
+    assert list(beyond.status) == [Status.TOUCHING, Status.NO_REAL_SOLUTION, Status.NO_REAL_SOLUTION]
 
 
 def test_inverse_turn_of_value_zero_keeps_relative_precision():
@@ -216,6 +217,98 @@ def _cubic(y):
         u = -q / 2 + root if q < 0 else -q / 2 - root
         u = mpmath.sign(u) * mpmath.cbrt(abs(u))
         return float(u - mpmath.mpf(4) / (3 * u))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("c", [[0.0, 1.0], [0.0, 2.0], [1.0, 1.0, 0.0], [-0.3880413384562329, 0.33677463521050116]])
+@pytest.mark.parametrize("domain", [None, (0.0, np.inf), (-np.inf, 1e3), (-1e3, 1e3)])
+def test_inverse_line_is_exact_at_all_sizes(c, domain, dtype):
+    """Of y near 0, too: x is (y - c_0) / c_1 to a unit of itself."""
+    sizes = 10.0 ** np.arange(-30, 31, 3)
+    y = np.concatenate([-sizes, [0.0, 0.1, 2.3], sizes]).astype(dtype)
+    solution = inverse(c, domain, ytol=0.0)(y)
+    x = np.array([float((mpmath.mpf(float(each)) - mpmath.mpf(c[0])) / mpmath.mpf(c[1])) for each in y])
+    low, high = domain or (-np.inf, np.inf)
+    inside = (low <= x) & (x <= high)
+    np.testing.assert_array_equal(solution.converged, inside)
+    np.testing.assert_allclose(solution.x[inside], x[inside].astype(dtype), rtol=2.0 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(solution.x[~inside], np.clip(x[~inside], low, high))
+    for k in range(y.size):
+        residual = exact_residual(c, solution.x[k], y[k])
+        assert abs(residual - solution.residual[k]) <= 1e-3 * residual + 1e-3 * solution.error_bound[k]
+        assert solution.error_bound[k] <= 8 * np.finfo(dtype).eps * (abs(c[1] * solution.x[k]) + residual) + 1e-44
+
+
+def test_inverse_line_reaches_the_largest_numbers():
+    solution = inverse([0.0, 2.0])([1e20, 1e-300, 1e308, -1.7e308, np.inf, np.nan, 0.0])
+    np.testing.assert_array_equal(solution.x, [5e19, 5e-301, 5e307, -8.5e307, np.nan, np.nan, 0.0])
+    assert list(solution.status) == [0, 0, 0, 0, Status.NOT_FINITE, Status.NOT_FINITE, 0]
+    solution = inverse([-1.6e308, 1.0])([1.7e308, 1e307, -1.7e308])
+    np.testing.assert_array_equal(solution.x, [np.finfo(float).max, 1.6e308 + 1e307, -1.7e308 + 1.6e308])
+    assert list(solution.status) == [Status.NO_REAL_SOLUTION, Status.CONVERGED, Status.CONVERGED]
+
+
+OPEN_CURVES = [
+    [1.0, 1.0, 0.0, 1e-30],
+    [1.0, 1.0, 0.0, 1e-300],
+    [0.0, 1.0, 0.0, 5e-324],
+    [-206.17535272033274, 3.5675569404463976e16, -0.41406766582628557, 6.494234177628189e-16],
+    [0.0, 0.0, 0.0, 1.0],
+    [0.0, 0.0, 1.0, 1.0],
+    [1e-200, 1.0, 1e-200, 1e200],
+    [3.0, 1e-12, 0.0, 1e-3, 0.0, 1e20],
+]
+
+
+@pytest.mark.parametrize("c", OPEN_CURVES)
+def test_inverse_open_domain_of_mixed_scales(c):
+    """Converged answers are as exact as y and the terms are: not as the width of the domain is."""
+    sizes = 10.0 ** np.array([-20, -5, -1, 0, 0.3, 1, 5, 16.6, 20, 60, 150, 200, 300, 307])
+    y = np.concatenate([-sizes, sizes])
+    solution = inverse(c)(y)
+    assert solution.converged.all()
+    for x, value, bound in zip(solution.x, y, solution.error_bound, strict=True):
+        terms = float(exact(np.abs(c), abs(x)))
+        residual = exact_residual(c, x, value)
+        assert residual <= max(1e-10, bound)
+        assert bound <= max(1e-10, 1e4 * UNIT * abs(value) + 1e4 * UNIT * terms)
+
+
+@pytest.mark.parametrize("c, y, x", [([0, 0, 1], 4.0, -2.0), ([0, 0, 0, 1], 8.0, 2.0), ([0, 0, 1, 0], 4.0, -2.0)])
+def test_inverse_monomial_without_domain(c, y, x):
+    solution = inverse(c)(y)
+    assert (solution.x, solution.status) == (x, Status.CONVERGED)
+
+
+@pytest.mark.parametrize(
+    "c, domain, y",
+    [
+        ([-1.27e-301, -1.41e-300, 1.5e-301, 6.4e-301], (-1.0, 1.0), 1.18e-300),
+        ([1.767e-09, 1.03e-17], (-1.0, 1.0), 1.7689e-09),
+        ([1.767e-09, 1.03e-17, 1e-18], (-1.0, 1.0), 1.7689e-09),
+    ],
+)
+def test_inverse_beyond_the_range_ytol_makes_no_solution(c, domain, y):
+    assert inverse(c, domain)(y).status == Status.NO_REAL_SOLUTION
+
+
+@pytest.mark.parametrize(
+    "c, domain, y, branch",
+    [
+        ([37882138411.81978, 1.2381918875296824e-07], (0.8834889297509426, 4.198169331185476), 37882138411.81978, 0),
+        ([3.7e10, 1.2e-07, 1e-12], (0.8, 4.1), 3.7e10, 0),
+        (
+            [2.3295493724816904e16, -12211.131958449703, 4.305551214119326e-06],
+            (-0.02915504384033476, -0.029149697685507635),
+            2.329549372481726e16,
+            "highest",
+        ),
+    ],
+)
+def test_inverse_beyond_an_end_by_rounding_of_y(c, domain, y, branch):
+    solution = inverse(c, domain, branch=branch, ytol=0.0)(y)
+    assert solution.status in (Status.CONVERGED, Status.TOUCHING)
+    assert exact_residual(c, solution.x, y) <= solution.error_bound <= 8 * UNIT * y
 
 
 def test_inverse_constant_is_degenerate():
@@ -325,8 +418,10 @@ def test_inverse_float16_and_integers():
         (([[1.0, 2.0]],), {}, ValueError, "c must be one polynomial"),
         (([],), {}, ValueError, "c must have shape"),
         (([1j, 2],), {}, TypeError, "c must be real"),
-        (([1, 2], (1, 0)), {}, ValueError, "domain must be two numbers"),
-        (([1, 2], (np.inf, np.inf)), {}, ValueError, "domain must contain finite numbers"),
+        (([1, 2], (1, 0)), {}, ValueError, r"domain must be two numbers, low <= high. Got \(1.0, 0.0\)"),
+        (([1, 2], (np.nan, 1)), {}, ValueError, r"domain must be two numbers, low <= high. Got \(nan, 1.0\)"),
+        (([1, 2], (1, 2, 3)), {}, ValueError, r"domain must be two numbers, low <= high. Got \(1.0, 2.0, 3.0\)"),
+        (([1, 2], (np.inf, np.inf)), {}, ValueError, r"domain must contain finite numbers. Got \(inf, inf\)"),
         (([1, 2], (0, 1)), {"branch": "middle"}, ValueError, "branch must be 'lowest'"),
         (([1, 2], (0, 1)), {"branch": 1}, ValueError, "branch must be the number of one of the 1 monotone pieces"),
         (([1, 2], (0, 1)), {"branch": 0.5}, TypeError, "branch must be a str or an integer"),

@@ -16,7 +16,8 @@ BLOCK = 1024  # values whose rows are looked up together: 8 KB of places
 PAIR = 2 * int(LANES)
 NOTHING = 1 << 62  # no index
 # numbers for kernels: y and x are multiplied by powers of two inside, so that nothing overflows
-Y_SCALE, X_SCALE, Y_BACK, X_BACK, LOW, HIGH, YTOL, ROUNDING, FLOOR_BOUND, NARROW, SETTINGS = range(11)
+Y_SCALE, X_SCALE, Y_BACK, X_BACK, LOW, HIGH, YTOL, ROUNDING, FLOOR_BOUND, NARROW, ENOUGH, SETTINGS = range(12)
+RELATIVE = 4096.0 * UNIT  # of y: a lane's error bound, but for the rounding of x, is below that or ENOUGH
 
 
 @kernel(inline=True, fastmath=False)
@@ -80,7 +81,7 @@ def divided_differences(c, a0, a, b0, b):
 
 
 @kernel(inline=True, fastmath=False)
-def correct(x, x0, distance, tail, slope, kappa, reach, difference, limits):
+def correct(y, x, x0, distance, tail, slope, kappa, reach, difference, limits):
     """One step, and what is left after it.
 
     Returns
@@ -89,7 +90,7 @@ def correct(x, x0, distance, tail, slope, kappa, reach, difference, limits):
     fine : whether that is certain: the row's slope errs by CERTAIN at most, so that of what was left before, `rest`,
         no more than CERTAIN * |rest| remains besides the rounding of x.
     """
-    low, high, rounding, floor_bound, narrow = limits
+    low, high, rounding, floor_bound, narrow, enough = limits
     h = x - x0
     rest = simd.fma(h, difference, -distance) + tail
     exact = simd.fma(-rest, slope, x)
@@ -103,9 +104,10 @@ def correct(x, x0, distance, tail, slope, kappa, reach, difference, limits):
     reached = absolute(h)
     bound = simd.fma(absolute(distance), 4.0 * UNIT, floor_bound)
     bound = simd.fma(reached, kappa, bound)
+    fine = bound <= simd.fma(absolute(y), RELATIVE, enough)
     bound = simd.fma(absolute(rounded * difference), rounding, bound)
     left = absolute(error * steep)
-    fine = (size * (0.5 * CERTAIN) <= bound) & (reached <= reach) & (absolute(error) * 4.0 <= reach)
+    fine = fine & (size * (0.5 * CERTAIN) <= bound) & (reached <= reach) & (absolute(error) * 4.0 <= reach)
     fine = fine & (left <= bound)  # not of y that the end of the domain just misses
     return rounded, left, simd.fma(size, CERTAIN, bound), fine
 
@@ -131,7 +133,14 @@ def solve_block(y, c, sections, offsets, rows, shift, settings, x, residual, bou
     """
     lanes = int(LANES)
     y_scale, y_back, x_back = settings[Y_SCALE], settings[Y_BACK], settings[X_BACK]
-    limits = settings[LOW], settings[HIGH], settings[ROUNDING], settings[FLOOR_BOUND], settings[NARROW]
+    limits = (
+        settings[LOW],
+        settings[HIGH],
+        settings[ROUNDING],
+        settings[FLOOR_BOUND],
+        settings[NARROW],
+        settings[ENOUGH],
+    )
     at_y, at_x = simd.pointer_at(y, f64), simd.pointer_at(x, f64)
     at_residual, at_bound = simd.pointer_at(residual, f64), simd.pointer_at(bound, f64)
     at_rows, at_place, at_failed = simd.pointer(rows), simd.pointer(places), simd.pointer(failed)
@@ -144,10 +153,10 @@ def solve_block(y, c, sections, offsets, rows, shift, settings, x, residual, bou
         x0_b, x_b, distance_b, tail_b, slope_b, kappa_b, reach_b = begin(y_b, at_rows, simd.advance(at_place, j))
         differ_a, differ_b = divided_differences(c, x0_a, x_a, x0_b, x_b)
         x_a, rest_a, bound_a, fine_a = correct(
-            x_a, x0_a, distance_a, tail_a, slope_a, kappa_a, reach_a, differ_a, limits
+            y_a, x_a, x0_a, distance_a, tail_a, slope_a, kappa_a, reach_a, differ_a, limits
         )
         x_b, rest_b, bound_b, fine_b = correct(
-            x_b, x0_b, distance_b, tail_b, slope_b, kappa_b, reach_b, differ_b, limits
+            y_b, x_b, x0_b, distance_b, tail_b, slope_b, kappa_b, reach_b, differ_b, limits
         )
         simd.store(simd.advance(at_x, i), x_a * x_back)
         simd.store(simd.advance(at_x, j), x_b * x_back)

@@ -9,6 +9,7 @@ from fastcore._core.jit import kernel
 from fastcore._core.work import Direct
 from fastcore.polynomial.kernels.derivative_chain import root_bound
 from fastcore.polynomial.kernels.inverse import (
+    ENOUGH,
     FLOOR_BOUND,
     HIGH,
     LOW,
@@ -34,9 +35,14 @@ from fastcore.polynomial.kernels.inverse_sections import (
 )
 from fastcore.polynomial.kernels.inverse_solver import CRITICAL, SOLVER
 from fastcore.polynomial.kernels.inverse_table import OCTAVES, fill_table
+from fastcore.polynomial.kernels.monotone import LARGEST
 from fastcore.polynomial.kernels.scaling import exponent, scaled
 
 FEWEST_BITS, MOST_BITS = 4, 7  # of the mantissa that a bin's distances have in common
+SPARE = 8  # exponents, so that sums of terms as large as the largest y do not overflow
+OPEN_SHIFT = 60  # exponents of the scale of x in an open domain, at most: float64 keeps all of its reach
+OPEN_SIZE = 100  # exponents of scaled coefficients there: small y keep their digits
+ENOUGH_RANGE = 2.0**-44  # an error bound so small is one of rounding: of numbers below 2
 POOR = 0.01  # the part of the values that may be without usable rows before bins are made narrower
 REACH = 1000  # exponents of scaled coefficients and of scales, so that neither overflow
 
@@ -74,7 +80,10 @@ def moved(x, shift):
 
 @kernel
 def scaled_polynomial(c, low, high):
-    """(scaled c without leading zeros, x_shift, y_shift): in a finite domain, abs(x) < 1 and terms are below 2."""
+    """(scaled c without leading zeros, x_shift, y_shift): in a finite domain, abs(x) < 1 and terms are below 2.
+
+    In an open one scales are moderate, or 1: x and y of all sizes must keep their digits.
+    """
     size = c.size
     while size > 1 and c[size - 1] == 0.0:
         size -= 1
@@ -87,12 +96,22 @@ def scaled_polynomial(c, low, high):
         if c[k] != 0.0:
             limit = min(limit, (REACH - exponent(c[k])) // k)
     is_open = largest == np.inf or x_shift > limit
-    x_shift = max(min(x_shift, limit), -REACH)
+    if is_open:
+        for k in range(1, size):
+            if c[k] != 0.0:
+                limit = min(limit, (OPEN_SIZE - exponent(c[k])) // k)
+        x_shift = min(x_shift, limit) if abs(min(x_shift, limit)) <= OPEN_SHIFT else 0
+    x_shift = max(x_shift, -REACH)
     y_shift = -REACH
     for k in range(size):
         if c[k] != 0.0:
             y_shift = max(y_shift, exponent(c[k]) + k * x_shift)
-    y_shift = min(max(y_shift, 0 if is_open else -REACH), REACH)
+    y_shift = min(max(y_shift, -REACH), REACH)
+    if is_open:
+        y_shift = max(min(y_shift, OPEN_SIZE), y_shift - REACH + OPEN_SIZE, SPARE)
+        for k in range(size):  # none may vanish: far out it may be the largest
+            if c[k] != 0.0 and exponent(c[k]) + k * x_shift < -REACH:
+                y_shift = 0
     result = np.zeros(size)
     for k in range(size):
         result[k] = moved(c[k], k * x_shift - y_shift)
@@ -228,19 +247,28 @@ def settings_of(table: Table, low: float, high: float, ytol: float, dtype: np.dt
     settings[[X_SCALE, X_BACK, Y_SCALE, Y_BACK]] = np.ldexp(
         1.0, [-table.x_shift, table.x_shift, -table.y_shift, table.y_shift]
     )
-    if dtype == np.float32:
-        low, high = _inwards(max(low, -_LARGEST_SINGLE), np.inf), _inwards(min(high, _LARGEST_SINGLE), -np.inf)
+    low, high = ends(low, high, dtype)
     with np.errstate(over="ignore"):
         settings[[LOW, HIGH]] = np.ldexp([low, high], -table.x_shift)
         settings[YTOL] = np.ldexp(ytol, -table.y_shift)
+    values = table.sections[:, [VALUE, VALUE + 1]]
+    # Rows of open ends are as wide as they reach: there only bounds like that of y itself tell enough.
+    size = 1.0 if np.isfinite(values).all() else abs(table.c[0])
+    settings[ENOUGH] = min(settings[YTOL], ENOUGH_RANGE * size)
     if dtype == np.float64:
         settings[[ROUNDING, NARROW]] = 2.0**-53 * 3, 1.0
     else:
         # a whole unit, since the end of the domain need not be a float32
         settings[[ROUNDING, NARROW]] = 2.0**-23 * 1.25, 2.0**29 + 1.0
-    values = table.sections[:, [VALUE, VALUE + 1]]
     settings[FLOOR_BOUND] = 2.0**-72 * np.abs(values[np.isfinite(values)]).max(initial=0.0)
     return settings
+
+
+def ends(low: float, high: float, dtype: np.dtype) -> tuple[float, float]:
+    """The finite numbers of the dtype at the ends of [low, high], inside."""
+    if dtype == np.float64:
+        return max(low, -LARGEST), min(high, LARGEST)
+    return _inwards(max(low, -_LARGEST_SINGLE), np.inf), _inwards(min(high, _LARGEST_SINGLE), -np.inf)
 
 
 def _inwards(bound: float, direction: float) -> float:

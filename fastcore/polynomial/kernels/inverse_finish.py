@@ -88,8 +88,9 @@ def answer(c, sections, settings, y, guess, heads, tails, result, solver):
     if not inside or y == section[VALUE + nearer]:
         bound = max(bound, section[BAND + nearer])
     reached = status.MAX_ITERATIONS if inside else status.NO_REAL_SOLUTION
-    if residual <= max(settings[YTOL], bound):
-        reached = status.CONVERGED
+    # A tolerance makes no solution of the end of the range: only rounding does.
+    if residual <= (max(settings[YTOL], bound) if inside else bound) and bound < np.inf:
+        reached = status.CONVERGED if inside else status.TOUCHING
     distance = abs(y - section[VALUE + nearer] - section[TAIL + nearer])
     if section[CRITICAL + nearer] != 0.0 and distance <= section[BAND + nearer]:
         bound = max(bound, section[BAND + nearer])
