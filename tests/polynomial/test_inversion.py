@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.polynomial import polynomial as numpy_polynomial
 
 import fastcore
-from fastcore.polynomial import Inverse, Status, inverse
+from fastcore.polynomial import Inverse, Status, inverse, real_roots, solve
 from fastcore.reference import inverse as reference
 
 UNIT = 2.0**-53
@@ -432,6 +432,13 @@ def test_inverse_float16_and_integers():
 def test_inverse_wrong_argument_raises(arguments, options, error, message):
     with pytest.raises(error, match=message):
         inverse(*arguments, **options)
+
+
+@pytest.mark.parametrize("function", [inverse, real_roots, lambda c, domain: solve(c, 0.0, domain=domain)])
+@pytest.mark.parametrize("domain", [(np.inf, np.inf), (-np.inf, -np.inf)])
+def test_domain_without_numbers_raises_everywhere(function, domain):
+    with pytest.raises(ValueError, match=rf"domain must contain finite numbers. Got \({domain[0]}, {domain[1]}\)"):
+        function([1, 2], domain)
 
 
 def test_inverse_complex_y_raises():

@@ -17,7 +17,7 @@ PAIR = 2 * int(LANES)
 NOTHING = 1 << 62  # no index
 # numbers for kernels: y and x are multiplied by powers of two inside, so that nothing overflows
 Y_SCALE, X_SCALE, Y_BACK, X_BACK, LOW, HIGH, YTOL, ROUNDING, FLOOR_BOUND, NARROW, ENOUGH, SETTINGS = range(12)
-RELATIVE = 4096.0 * UNIT  # of y: a lane's error bound, but for the rounding of x, is below that or ENOUGH
+RELATIVE = 512.0 * UNIT  # of y: a lane's error bound, but for the rounding of x, is below that or ENOUGH
 
 
 @kernel(inline=True, fastmath=False)
