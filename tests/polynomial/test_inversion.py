@@ -40,7 +40,10 @@ CASES = {
 def exact(c, x):
     """P(x) in 200 bits."""
     with mpmath.workprec(400):
-        return mpmath.polyval([mpmath.mpf(float(each)) for each in c][::-1], mpmath.mpf(float(x)))
+        value = mpmath.mpf(0)  # not mpmath.polyval, whose order of coefficients turned round in 1.4
+        for each in reversed(c):
+            value = value * mpmath.mpf(float(x)) + mpmath.mpf(float(each))
+        return value
 
 
 def exact_residual(c, x, y):
