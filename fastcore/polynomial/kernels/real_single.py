@@ -18,6 +18,8 @@ __all__ = ["SCRATCH_ROWS", "real_roots_of_one", "scratch_columns"]
 # would write down lies there.
 EDGE = 1.0339744812389
 SMALLEST_DISC = 2.0**-1074
+FARTHEST = 2.0**100  # from 1, to which powers of x do not take what is computed out of the range
+NEAR_STEPS = 40
 SCRATCH_ROWS = 10  # of vectors, after the two tables of derivatives
 
 
@@ -92,6 +94,45 @@ def verify(high, low, degree, shift, stretch, place, is_reversed, kind, taylor, 
     if not value <= 4.0 * degree * UNIT * size:
         kind = status.MAX_ITERATIONS
     return x, residual, max(shifted(radius, stretch), SMALLEST_DISC), kind
+
+
+@kernel(fastmath=False)
+def verify_near_one(c, bottom, degree, x, kind, high, low, taylor, sizes):
+    """`verify` of a root near x in units that make it 1/2 to 1: (x, residual, radius, status).
+
+    P's terms at a root are then of the size of its coefficients; in other units they may leave the range where all of
+    the answers lie in it, as at the root 1e150 of 1 - 1e150 x + x**2. high, low : scratch (degree + 1,)
+    """
+    stretch = exponent(x) + 1
+    shift = load_largest(c, bottom, degree, stretch, high, low)
+    y = shifted(x, -stretch)
+    for _ in range(NEAR_STEPS):
+        value, slope, _, _ = evaluate(high, low, degree, degree, y)
+        new = y - value / slope
+        if kind != status.CONVERGED or not abs(new - y) <= 0.5 * abs(y):
+            break
+        done = abs(new - y) <= 2.0 * UNIT * abs(y)
+        y = new
+        if done:
+            break
+    x = shifted(y, stretch)
+    y = shifted(x, -stretch)  # x may have been rounded once more
+    value, size, radius = disc_around(high, low, degree, y, 0.0, kind, taylor, sizes)
+    if not value <= 4.0 * degree * UNIT * size:
+        kind = status.MAX_ITERATIONS
+    return x, shifted(value, -shift), max(shifted(radius, stretch), SMALLEST_DISC), kind
+
+
+@kernel(fastmath=False)
+def load_largest(c, bottom, degree, stretch, high, low):
+    """Coefficients in the unit 2**stretch of x, the largest almost LARGEST_COEFFICIENT; the exponent of P's unit."""
+    largest = -1000000
+    for k in range(degree + 1):
+        if c[bottom + k] != 0.0:
+            largest = max(largest, exponent(c[bottom + k]) + stretch * k)
+    shift = exponent(LARGEST_COEFFICIENT) - largest - 1
+    load_scaled(c, bottom, degree, stretch, shift, 0, high, low)
+    return shift
 
 
 @kernel(fastmath=False)
@@ -221,6 +262,11 @@ def real_roots_of_one(c, low_end, high_end, tables, rows, integers, x, residual,
             answer, rest, disc, kind = verify(
                 heads, tails, degree, shift, stretch, place, turned, found_kinds[i], rows[4], rows[5]
             )
+            far = not 1.0 <= FARTHEST * abs(places[i]) <= FARTHEST * FARTHEST
+            if far and 0.0 < abs(answer) < math.inf:
+                answer, rest, disc, kind = verify_near_one(
+                    c, bottom, degree, answer, found_kinds[i], rows[8], rows[9], rows[4], rows[5]
+                )
             # A root at zero of the divided-out powers of x is none of these.
             if low_end <= answer <= high_end and not (is_reversed and found_already(x, first, answer)):
                 if bottom > 0:  # of P, not of P / x**bottom
