@@ -1,5 +1,6 @@
 """Values and derivatives of polynomials."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from fastcore._core import validate_polynomial_evaluation as check
 from fastcore.polynomial.kernels import horner, horner_bounds, horner_complex
 from fastcore.polynomial.kernels.derivative import exact_derivative, falling_factorials
 from fastcore.polynomial.kernels.horner import evaluate_one, evaluate_small
-from fastcore.polynomial.layout import arrange
+from fastcore.polynomial.layout import arrange, distinct, repeats
 
 __all__ = ["polyder", "polyval", "polyval_and_derivative"]
 
@@ -27,7 +28,7 @@ def polyval(x: Any, c: Any, *, derivative: int = 0, compensated: bool = False, e
 
     Parameters
     ----------
-    x : points of any shape, numbers; read in place where C-contiguous
+    x : points of any shape, numbers; read in place where C-contiguous, what is broadcast (stride 0) once
         Subclasses of ndarray come back as they came, masked arrays with their mask.
     c : (..., n) coefficients, ascending along the last axis: c[..., k] belongs to x**k. For the other order pass
         c[..., ::-1]. c.shape[:-1] broadcasts with the shape of x: c (B, n) and x (B,) give each polynomial its own
@@ -75,6 +76,10 @@ def polyval(x: Any, c: Any, *, derivative: int = 0, compensated: bool = False, e
     times = check.order(derivative, "derivative")
     compensated = validate.flag(compensated, "compensated")
     error_bound = validate.flag(error_bound, "error_bound")
+    if isinstance(x, _ndarray) and repeats(x):
+        options = {"derivative": times, "compensated": compensated, "error_bound": error_bound}
+        results = _of_distinct(polyval, x, c, **options)
+        return tuple(_wrapped(each, x) for each in results) if error_bound else _wrapped(results[0], x)
     points, coefficients, dtype = _arguments(x, c)
     if not (compensated or error_bound):
         return _wrapped(_values(points, _derived(coefficients, times), dtype), x)
@@ -104,6 +109,9 @@ def polyval_and_derivative(x: Any, c: Any) -> tuple[Any, Any]:
     The derivative by Horner's rule on the intermediate values (Knuth, TAOCP vol. 2, section 4.6.4), which rounds
     otherwise than `polyval` with derivative=1 does. Dtypes, subclasses and masks as `polyval`.
     """
+    if isinstance(x, _ndarray) and repeats(x):
+        both = _of_distinct(polyval_and_derivative, x, c)
+        return _wrapped(both[0], x), _wrapped(both[1], x)
     points, coefficients, dtype = _arguments(x, c)
     if dtype.char != "d":
         values, slopes = (_values(points, each, dtype) for each in (coefficients, _derived(coefficients, 1)))
@@ -161,6 +169,15 @@ def _arguments(x: Any, c: Any) -> tuple[np.ndarray, np.ndarray, np.dtype]:
         points = points.astype(np.complex64 if points.dtype.kind == "c" else np.float32)
     dtype = points.dtype
     return points, coefficients, dtype if coefficients.dtype is dtype else np.promote_types(dtype, coefficients.dtype)
+
+
+def _of_distinct(function: Callable[..., Any], x: np.ndarray, c: Any, **options: Any) -> tuple[np.ndarray, ...]:
+    """Results of a function at broadcast points, which it is called with once: 1e9 of them may be one number."""
+    coefficients = check.coefficient_array(c)
+    shape = check.broadcast_shape(x, coefficients)
+    results = function(distinct(np.asarray(x)), coefficients, **options)
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(np.broadcast_to(each, shape).copy() for each in results)
 
 
 def _derived(c: np.ndarray, times: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Arrangement", "arrange"]
+__all__ = ["Arrangement", "arrange", "distinct", "repeats"]
 
 
 class Arrangement(NamedTuple):
@@ -46,3 +46,19 @@ def arrange(x: np.ndarray, batch: tuple[int, ...], shape: tuple[int, ...]) -> Ar
     points = np.broadcast_to(x, wanted).transpose(axes)
     flat = np.ascontiguousarray(points).reshape(-1)
     return Arrangement(flat, polynomials, ordered, None if axes == tuple(range(len(shape))) else axes)
+
+
+def repeats(x: np.ndarray) -> bool:
+    """Whether an axis has a stride of 0: the same elements again and again."""
+    return (
+        0 in x.strides
+        and x.size > 0
+        and any(not step and size > 1 for step, size in zip(x.strides, x.shape, strict=True))
+    )
+
+
+def distinct(x: np.ndarray) -> np.ndarray:
+    """x of length 1 along the axes on which it repeats its elements."""
+    return x[
+        tuple(slice(None) if step or not size else slice(1) for step, size in zip(x.strides, x.shape, strict=True))
+    ]

@@ -348,7 +348,12 @@ def test_one_thread_gives_the_bits_of_many(rng, name):
     assert_same(function(), serial)
 
 
-BROADCAST = []
+BROADCAST = [
+    ("polyval", lambda wide: polynomial.polyval(wide, [1.0, 2.0, 3.0])),
+    ("polyval", lambda wide: polynomial.polyval(wide.view("i8"), [1.0, 2.0, 3.0], derivative=1)),
+    ("polyval", lambda wide: polynomial.polyval(wide, [1.0, 2.0, 3.0], compensated=True, error_bound=True)),
+    ("polyval_and_derivative", lambda wide: polynomial.polyval_and_derivative(wide, [1.0, 2.0, 3.0])),
+]
 
 
 @pytest.mark.parametrize("name, function", present(BROADCAST))
