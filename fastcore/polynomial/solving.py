@@ -69,7 +69,8 @@ def solve(
     Solution of arrays of the broadcast shape; with which="all" (..., K), NaN behind the count of each problem: in all
     slots where that is 0, and the first has the status. One problem with which="nearest" gives scalars. error_bound
     bounds the rounding error of P(x) - y by Horner's rule:
-    residual <= max(ytol, error_bound) where an answer has converged. Statuses:
+    residual <= max(ytol, error_bound) where an answer has converged; where |P(x)| is beyond float64 both are infinite,
+    and it was judged with coefficients scaled by a power of two. Statuses:
 
     - NO_REAL_SOLUTION: x is, of which="nearest", the point of the domain where |P - y| is least
     - TOUCHING: P comes as near to y as rounding its coefficients once could move it, and may not quite reach it. At an
@@ -94,7 +95,8 @@ def solve(
 
     Many y of one polynomial are solved in SIMD lanes and may differ from single calls in the last digits; no result
     depends on the number of threads. Coefficients are scaled by powers of two. Where they
-    differ by more than 2**250 the solutions are `real_roots` of P - y, and slower.
+    differ by more than 2**250, or the degree is above 40 (of many y of one polynomial: 100), the solutions are
+    `real_roots` of P - y, and slower.
 
     Higham 2002, "Accuracy and Stability of Numerical Algorithms", sec. 5.1; Graillat, Langlois, Louvet 2009,
     "Algorithms for accurate, validated and fast polynomial evaluation".
@@ -152,7 +154,10 @@ def _solve(
     if shape == () and which == "nearest":
         start = float(x0)
         one = kernels.SINGLE.call(c, float(y), start, low, high, xtol, ytol, limit, number, _NO_TABLE)
-        return _record(*(nearest_wide(c, float(y), start, low, high, ytol) if one[4] == _WIDE else one))
+        if one[4] == _WIDE:
+            found = nearest_wide(c[None], np.array([float(y)]), np.array([start]), low, high, ytol)
+            one = tuple(each[0].item() for each in found)
+        return _record(*one)
     every = which == "all"
     is_hybrid = number == kernels.HYBRID and limit >= LEAST_LIMIT
     if c.ndim == 1 and x0.ndim == 0 and y.size >= _MANY and is_hybrid and not every:
@@ -199,9 +204,8 @@ def _put_wide(
         for target, answer in zip(out, answers, strict=False):
             target.reshape(-1, slots)[wide, :columns] = answer[:, :columns]
     else:
-        for place, row, value, start in zip(wide, c, y.tolist(), x0.tolist(), strict=True):
-            for target, answer in zip(out, nearest_wide(row, value, start, low, high, ytol), strict=False):
-                target[place] = answer
+        for target, answer in zip(out, nearest_wide(c, y, x0, low, high, ytol), strict=False):
+            target[wide] = answer
     out[5][:] = (out[4] == kernels.CONVERGED) | (out[4] == kernels.TOUCHING)
 
 

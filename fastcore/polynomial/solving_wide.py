@@ -1,8 +1,10 @@
-"""P(x) = y of coefficients too far apart for `solve`'s own search: by the real roots of P - y, which scale x as well.
+"""P(x) = y of coefficients too far apart, or of a degree too high, for `solve`'s own search: by real roots of P - y.
 
+Their search scales x as well, and takes x beyond 1 as 1 / x, so that nothing overflows.
 Such problems are rare: what is not found by kernels is computed exactly, in rational numbers.
 """
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -43,21 +45,32 @@ def solve_wide(
     return (x, residual, bound, np.where(fine, evaluations, 0), np.where(fine, status, NO_REAL_SOLUTION)), fine.sum(1)
 
 
-def nearest_wide(c: np.ndarray, y: float, x0: float, low: float, high: float, ytol: float) -> tuple:
-    """(x, residual, error_bound, evaluations, status) of one problem: the solution nearest to x0, or, without one, the
+def nearest_wide(
+    c: np.ndarray, y: np.ndarray, x0: np.ndarray, low: float, high: float, ytol: float
+) -> tuple[np.ndarray, ...]:
+    """(x, residual, error_bound, evaluations, status), each (M,): the solution nearest to x0 (M,), or, without one, the
     point where |P - y| is least."""
-    x0 = min(max(x0, low), high)
-    answers, counts = solve_wide(c[None], np.array([y]), low, high, ytol)
-    x = answers[0][0, : counts[0]]
-    if not x.size:
-        best = _least_point(c, y, x0, low, high)
-        bound = _bound(c[None], np.array([y]), np.array([[best]]))[0, 0]
-        return best, _as_float(_exact_value(c, best, y)), float(bound), 0, NO_REAL_SOLUTION
+    answers, counts = solve_wide(c, y, low, high, ytol)
+    out = tuple(each[:, 0].copy() for each in answers)
+    for row, count in enumerate(counts.tolist()):
+        start = min(max(x0[row], low), high)
+        if count:
+            slot = _nearest_slot(answers[0][row, :count], start)
+            for target, answer in zip(out, answers, strict=True):
+                target[row] = answer[row, slot]
+        else:
+            best = _least_point(c[row], y[row], start, low, high)
+            out[0][row], out[1][row] = best, _as_float(_exact_value(c[row], best, y[row]))
+            out[2][row] = _bound(c[row : row + 1], y[row : row + 1], np.array([[best]]))[0, 0]
+    return out
+
+
+def _nearest_slot(x: np.ndarray, x0: float) -> int:
+    """Which of x, ascending, is nearest to x0; the lower one of two."""
     above = int(np.searchsorted(x, x0))
     below = above - 1
     # Of neighbours of x0 alone: to others, farther or not, the distances may be rounded to the same.
-    slot = below if above == x.size or (above > 0 and x0 - x[below] <= x[above] - x0) else above
-    return tuple(each[0, slot].item() for each in answers)
+    return below if above == x.size or (above > 0 and x0 - x[below] <= x[above] - x0) else above
 
 
 def _bound(c: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -71,10 +84,24 @@ def _bound(c: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _exact_value(c: np.ndarray, x: float, y: float) -> Fraction:
     """|P(x) - y|."""
-    point, value = Fraction(float(x)), Fraction(0)
-    for coefficient in c[::-1].tolist():
-        value = value * point + Fraction(coefficient)
-    return abs(value - Fraction(float(y)))
+    # Integers times powers of two: fractions are reduced at each step, which takes seconds of degree 1000.
+    factor, step = _integer(x)
+    value, exponent = 0, 0
+    for coefficient in [*c[:0:-1].tolist(), (float(c[0]), -float(y))]:
+        value, exponent = value * factor, exponent + step
+        for term in coefficient if isinstance(coefficient, tuple) else (coefficient,):
+            digits, power = _integer(term)
+            if digits:
+                lowest = min(exponent, power) if value else power
+                value = (value << max(exponent - lowest, 0)) + (digits << (power - lowest))
+                exponent = lowest
+    return Fraction(abs(value)) * Fraction(2) ** exponent
+
+
+def _integer(x: float) -> tuple[int, int]:
+    """(m, e): x = m * 2**e."""
+    digits, power = math.frexp(x)
+    return int(math.ldexp(digits, 53)), power - 53
 
 
 def _as_float(value: Fraction) -> float:

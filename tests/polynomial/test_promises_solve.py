@@ -243,3 +243,31 @@ def test_solve_wide_coefficients_in_batches_and_domains_equal_problems_alone():
     np.testing.assert_array_equal(lanes.x, solve(np.tile(c[0], (9, 1)), np.linspace(-1, 1, 9)).x)
     assert solve([1e300, 1e-300], -1.7e308).status is Status.NO_REAL_SOLUTION  # the solution overflows
     assert solve([1e308, 1e10], -1.7e308).converged  # and here c[0] - y does
+
+
+@pytest.mark.parametrize("exponents", [[-150, 0, 150], [-100, 100]])
+def test_solve_coefficients_of_few_sizes_have_no_solution_missed_or_wrong(exponents):
+    complaints = {}
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        n = int(random.integers(2, 9))
+        c = random.standard_normal(n) * 10.0 ** random.choice(exponents, n)
+        if any(not 1e-290 < abs(complex(root.ball)) < 1e290 for root in certified_roots(c)):
+            continue
+        complaints[f"seed {seed}"] = judge_nearest(c, 0.0, solve(c, ytol=0.0))
+    assert len(complaints) > 20
+    assert not report(complaints)
+
+
+def test_solve_high_degrees_miss_no_solution():
+    """In the derivatives' chain one of 30 of degree 299 lost six of its seven roots, which all CONVERGED."""
+    c = np.random.default_rng(5).standard_normal(300)
+    assert not judge_all(c, 0.0, solve(c, which="all", ytol=0.0))
+    c = 1.0 / np.cumprod([1.0, *range(1, 171)])
+    one = solve(c, np.e)
+    assert (one.status, one.x) == (Status.CONVERGED, pytest.approx(1.0, rel=1e-14))
+
+
+def test_solve_bisects_over_many_powers_of_two():
+    c = np.array([-9.062231196247893e-71, -1.2555492951582874e-09, 2.658304486436851e58, 0.052785450996392196])
+    assert not judge_all(c, 0.0, solve(c, which="all"))

@@ -66,7 +66,7 @@ def middle(a, b):
     small, large = min(abs(a), abs(b)), max(abs(a), abs(b))
     if large <= 4.0 * small:
         return a + 0.5 * (b - a)
-    size = large * 2.0**-8 if small == 0.0 else np.sqrt(small) * np.sqrt(large)
+    size = large * 2.0**-32 if small == 0.0 else np.sqrt(small) * np.sqrt(large)
     return size if b > 0.0 else -size
 
 
