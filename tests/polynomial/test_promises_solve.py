@@ -6,7 +6,7 @@ from flint import ctx
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fastcore.polynomial import Status, solve
+from fastcore.polynomial import Status, solve, solving_wide
 from tests.polynomial.hard_cases import (
     CONSTANT,
     FAMILIES,
@@ -257,6 +257,20 @@ def test_solve_coefficients_of_few_sizes_have_no_solution_missed_or_wrong(expone
         complaints[f"seed {seed}"] = judge_nearest(c, 0.0, solve(c, ytol=0.0))
     assert len(complaints) > 20
     assert not report(complaints)
+
+
+def test_solve_infinite_bounds_prove_nothing(monkeypatch):
+    """Real roots that did not converge, with |P| and its bound both beyond float64."""
+    c = np.array([1e150, 1.0, -1e150, 1e10, 1e-10])
+
+    def stuck(rows, low, high):
+        answers = [np.full((1, 1), each) for each in (1e200, np.inf, np.inf, 250, Status.MAX_ITERATIONS, False)]
+        return *answers, np.array([1])
+
+    monkeypatch.setattr(solving_wide, "real_roots_of_rows", stuck)
+    got = solve(c)
+    assert (got.residual, got.error_bound) == (np.inf, np.inf)
+    assert (got.status, got.converged) == (Status.MAX_ITERATIONS, False)
 
 
 def test_solve_high_degrees_miss_no_solution():

@@ -22,6 +22,7 @@ from tests.polynomial.hard_cases import (
     distance_to,
     from_roots,
 )
+from tests.polynomial.judges import judge_real_roots
 
 
 @pytest.mark.parametrize("name", HARD)
@@ -269,3 +270,18 @@ def test_real_roots_of_wide_quadratics_have_finite_residuals_and_bounds():
         assert solution.count == 2
         assert np.isfinite(solution.residual).all()
         assert (solution.error_bound <= 32 * 2.0**-53 * np.abs(solution.x)).all()
+
+
+@pytest.mark.parametrize(
+    "c",
+    [
+        [7.5e-151, -1.3, 9.5e149, -1e-150, -1.4e-150],
+        [5.1e149, 0.6, 1.1e150, 1.6e-150, -1.1e-150],
+        [0.5, -6.4e149, 2.8e-151, 1.1e-150],
+        [-4.4e-61, -1.3e-87, 4.7e128, 4.7e-49],
+        [-1.7e-150, 1.1e-150, 1.07e149, -5.4e149, 1.38e149, 9.9e149, 4.4e149],
+    ],
+)
+def test_real_roots_of_extreme_size_between_others_converge(c):
+    """Newton's steps towards them halved x 250 times and were given up."""
+    assert not judge_real_roots(c, real_roots(c))
