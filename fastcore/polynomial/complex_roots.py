@@ -41,8 +41,8 @@ def roots(c: Any, *, polish: bool = True) -> Solution:
     Notes
     -----
     Leading coefficients of 0 are roots at infinity: x = inf + 0j, status DEGENERATE, at the end; residual and bound are
-    NaN. Coefficients of 0 at the low end are exact zeros. A coefficient that is NaN or infinite: x is NaN, NOT_FINITE.
-    All coefficients 0: x is NaN, ZERO_POLYNOMIAL.
+    NaN. So are roots beyond the largest float64. Coefficients of 0 at the low end are exact zeros. A coefficient that
+    is NaN or infinite: x is NaN, NOT_FINITE. All coefficients 0: x is NaN, ZERO_POLYNOMIAL.
 
     Source: Bini 1996, "Numerical computation of polynomial zeros by means of Aberth's method": Ehrlich and Aberth's
     iteration from the Newton polygon, with the reversed polynomial where |x| is large; here one polynomial a SIMD lane.

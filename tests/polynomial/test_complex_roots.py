@@ -19,6 +19,14 @@ def test_roots_of_hard_cases_are_proven(name, polish):
     assert judge_roots(HARD[name], roots(HARD[name], polish=polish), polish=polish) == []
 
 
+@pytest.mark.parametrize("seed", [11, 122, 245, 407, 734])
+def test_roots_of_coefficients_over_1e150_are_proven(seed):
+    rng = np.random.default_rng(seed)
+    degree = int(rng.integers(1, 13))
+    c = rng.standard_normal(degree + 1) * 10.0 ** rng.uniform(-150, 150, degree + 1)
+    assert judge_roots(c, roots(c)) == []
+
+
 def test_roots_of_clusters_lie_in_small_discs():
     solution = roots(HARD["(x - 1)^10"])
     assert (np.abs(solution.x - 1) <= solution.error_bound).all()
@@ -80,6 +88,7 @@ def test_roots_beyond_the_range_say_so():
     solution = roots(c)
     np.testing.assert_array_equal(solution.x[:3], [1, 2, 3])
     assert solution.converged.tolist() == [True, True, True, False]
+    assert (solution.x[3], solution.status[3]) == (np.inf, Status.DEGENERATE)
 
 
 def test_roots_of_rows_do_not_depend_on_their_neighbours(rng):

@@ -137,6 +137,8 @@ def write_lane(degree, zeros, slope, shift, lanes, lane, spare, order, taken, an
     for i in range(degree):
         spare[i, 0] = shifted(lanes[ROOT_R, i, lane], slope)
         spare[i, 1] = shifted(lanes[ROOT_I, i, lane], slope) + 0.0
+        if max(abs(spare[i, 0]), abs(spare[i, 1])) == np.inf:
+            spare[i, 0], spare[i, 1] = np.inf, 0.0  # beyond float64: as roots of leading zeros
     for i in range(degree, degree + zeros):
         spare[i, 0] = spare[i, 1] = 0.0
     count = degree + zeros
@@ -147,6 +149,10 @@ def write_lane(degree, zeros, slope, shift, lanes, lane, spare, order, taken, an
         if i >= degree:
             residual[place], bound[place], sweeps[place] = 0.0, 0.0, 0
             state[place], converged[place] = status.CONVERGED, True
+            continue
+        if spare[i, 0] == np.inf:
+            residual[place], bound[place], sweeps[place] = np.nan, np.nan, int(lanes[SWEEPS, i, lane])
+            state[place], converged[place] = status.DEGENERATE, False
             continue
         size = math.hypot(spare[i, 0], spare[i, 1])
         residual[place] = original_value(degree, lanes, lane, i, size, zeros, shift)

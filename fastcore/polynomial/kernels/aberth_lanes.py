@@ -93,7 +93,7 @@ def compensated_horner(cr, ci, ca, degree, zr, zi, size, er, ei):
 
 @kernel(inline=True, fastmath=False)
 def inverse_sum(roots_r, roots_i, count, own, zr, zi):
-    """The sum over j != own of 1 / (z - z_j). Slots that hold no root lie at 1e200 and add nothing."""
+    """The sum over j != own of 1 / (z - z_j). Slots that hold no root lie at 2**1000 and add nothing."""
     sr, si = simd.broadcast(0.0, LANES), simd.broadcast(0.0, LANES)
     for j in range(count):
         if j != own:

@@ -12,7 +12,7 @@ from fastcore.polynomial.kernels.aberth_sweeps import ACTIVE, FORWARD, LAST, REV
 from fastcore.polynomial.kernels.error_free import two_product
 from fastcore.polynomial.kernels.scaling import exponent, scaled, shifted
 
-NO_ROOT = 1e200  # where slots without a root are put: beyond all roots, which lie below 2**540
+NO_ROOT = 2.0**1000  # where slots without a root are put: beyond all roots that a row can have
 _WIDE = 120  # b**2 and 4 a c so many binary orders apart: the smaller is nothing to the larger
 
 
