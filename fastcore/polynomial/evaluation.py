@@ -234,8 +234,8 @@ def _bounded(
     if dtype.char == "d" or (compensated and not single):
         return _in_double(points, c, times, compensated, error_bound)
     better, bounds = _in_double(points, c, times, dtype.kind == "c", True)
-    values = better.astype(dtype) if compensated else _values(points, _derived(c, times), dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite beyond float32, as plain values are
+        values = better.astype(dtype) if compensated else _values(points, _derived(c, times), dtype)
         bounds = (bounds + np.abs(better - values)) * (1 + 1e-15)
         if single:
             bounds = np.nextafter(bounds.astype(np.float32), np.float32(np.inf))

@@ -110,3 +110,13 @@ def test_polyval_float32_and_complex_are_within_horners_bound(rng, size, degree)
     z, d = x + 1j * x[::-1], c + 1j * c[::-1]
     terms = np.polyval(np.abs(d[::-1]), np.abs(z))
     assert (np.abs(polyval(z, d) - np.polyval(d[::-1], z)) <= 12 * (degree + 1) * UNIT * terms).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{"compensated": True}, {"error_bound": True}])
+def test_polyval_beyond_float32_is_infinite_without_a_warning(options):
+    for kind in (np.float32, np.complex64):
+        values = polyval(np.array([1e30, 1.0], kind), np.ones(3, kind), **options)
+        values = values[0] if "error_bound" in options else values
+        assert not np.isfinite(values[0])
+        assert values[1] == 3
