@@ -44,7 +44,7 @@ def _plain_array(x: Any, name: str) -> np.ndarray:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be a plain array: a masked array's mask would be ignored. Got {kind_of(x)}."
-            f" Pass {name}.filled(...) and a mask argument."
+            f" Pass {name}.filled(...), and where a function takes a mask, the mask."
         )
     if x is None:
         raise TypeError(f"{name} must be an array. Got None.")
