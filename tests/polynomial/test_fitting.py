@@ -347,5 +347,7 @@ def test_fit_with_and_without_lapack_are_exact(rng, degree):
     np.testing.assert_allclose(found.polynomial.coef, polynomial.coef, rtol=0, atol=1e-13)
 
 
+# The vectors of AVX2 are tested by polyval and roots: a cold compile less.
+@pytest.mark.parametrize("run_guarded", ["host", "plain x86-64", "no compiler"], indirect=True)
 def test_fit_is_right_and_touches_nothing_out_of_bounds(run_guarded):
     assert run_guarded(Path(__file__).with_name("guarded_fit.py")).endswith("cases")

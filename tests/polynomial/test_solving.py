@@ -328,5 +328,7 @@ def test_solve_many_y_near_critical_values_converge(name, rng):
     assert (lanes.residual[good] <= np.maximum(1e-10, lanes.error_bound[good])).all()
 
 
+# The vectors of AVX2 are tested by polyval and roots: a cold compile less.
+@pytest.mark.parametrize("run_guarded", ["host", "plain x86-64", "no compiler"], indirect=True)
 def test_solve_is_right_on_every_cpu(run_guarded):
     assert run_guarded(Path(__file__).with_name("solving_script.py")) == "ok"
