@@ -42,7 +42,7 @@ def inverse(c: Any, domain: Any = None, *, branch: Any = "lowest", ytol: Any = 1
 
     Notes
     -----
-    Takes 0.1 to 1 ms for degree 10 (`benchmarks`), then 4 ns a value: from a table with bins logarithmic in the
+    Takes 0.1 to 1 ms for degree 10 (`benchmarks`), then about 5 ns a value: from a table with bins logarithmic in the
     distance from the values at turns, a quintic start and one corrected step in SIMD lanes, checked for each lane; what
     fails is found by safeguarded steps in its bracket.
     """
