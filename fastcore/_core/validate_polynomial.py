@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcore._core.validate import as_native_array, shown
 
-__all__ = ["coefficients", "interval", "values"]
+__all__ = ["coefficients", "interval", "values", "with_coefficients"]
 
 
 def coefficients(c: Any, name: str = "c", *, allow_complex: bool = False) -> np.ndarray:
@@ -17,13 +17,17 @@ def coefficients(c: Any, name: str = "c", *, allow_complex: bool = False) -> np.
     ValueError : c has no axis or its last axis is empty
     TypeError : c is not of numbers, or complex where it must be real
     """
-    array = _numbers(c, name, allow_complex)
+    return np.ascontiguousarray(with_coefficients(_numbers(c, name, allow_complex), name))
+
+
+def with_coefficients(array: np.ndarray, name: str = "c") -> np.ndarray:
+    """The array, unless it has no axis or nothing along the last."""
     if array.ndim == 0 or array.shape[-1] == 0:
         raise ValueError(
             f"{name} must have shape (..., n) with n >= 1 ascending coefficients along its last axis. "
             f"Got shape {array.shape}: pass [{name}] for a constant."
         )
-    return np.ascontiguousarray(array)
+    return array
 
 
 def values(y: Any, name: str = "y", *, allow_complex: bool = False) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate
+from fastcore._core.validate_polynomial import with_coefficients
 
 __all__ = ["broadcast_shape", "coefficient_array", "coefficients_along", "numbers", "order", "points", "scale"]
 
@@ -41,13 +42,7 @@ def coefficient_array(c: Any) -> np.ndarray:
     ------
     ValueError : c has no axis, or none with coefficients
     """
-    array = numbers(c, "c")
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(
-            "c must have shape (..., n) with n >= 1 ascending coefficients along its last axis. "
-            f"Got shape {array.shape}: pass [c] for a constant."
-        )
-    return array
+    return with_coefficients(numbers(c, "c"))
 
 
 def order(x: Any, name: str) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from fastcore._core import validate_polynomial
 from fastcore._core.validate import as_native_array, shown
 
-__all__ = ["branch", "domain", "one_polynomial", "tolerance", "values"]
+__all__ = ["branch", "one_polynomial", "tolerance", "values"]
 
 
 def one_polynomial(c: Any) -> np.ndarray:
@@ -16,11 +16,6 @@ def one_polynomial(c: Any) -> np.ndarray:
     if array.ndim != 1:
         raise ValueError(f"c must be one polynomial, of shape (n,). Got shape {array.shape}: make an inverse of each.")
     return array.copy()
-
-
-def domain(bounds: Any) -> tuple[float, float]:
-    """(low, high), with a finite number between."""
-    return validate_polynomial.interval(bounds)
 
 
 def tolerance(ytol: Any) -> float:

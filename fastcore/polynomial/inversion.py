@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate_polynomial_inverse as check
+from fastcore._core.validate_polynomial import interval
 from fastcore.polynomial.kernels import inverse_build as kernels
 from fastcore.polynomial.kernels.inverse_items import inverse_values
 from fastcore.polynomial.kernels.inverse_line import LINE
@@ -63,7 +64,7 @@ class Inverse:
     def __init__(self, c: Any, domain: Any = None, *, branch: Any = "lowest", ytol: Any = 1e-10) -> None:
         self.c = check.one_polynomial(c)
         self.c.flags.writeable = False
-        self.domain = check.domain(domain)
+        self.domain = interval(domain)
         self.ytol = check.tolerance(ytol)
         self.branch = branch
         self._table: kernels.Table | None = None
