@@ -58,8 +58,9 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Whole files to a worker, since what they share is compiled once in a file's first test.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # pytest leaves with 5 where it selected no test: there are peer tests, so that is a mistake in their markers.
 test-peers: $(VENV)/.installed-test $(VENV)/.installed-peers

@@ -31,6 +31,7 @@ _MODULE_OF = {
     "rotary_embedding": "fastcore.kvcache",
     "scaled_dot_product_attention": "fastcore.attention",
     "set_num_threads": "fastcore._core.threads",
+    "sharding": "fastcore.sharding",
 }
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
@@ -51,10 +52,11 @@ __all__ = [
     "rotary_embedding",
     "scaled_dot_product_attention",
     "set_num_threads",
+    "sharding",
 ]
 
 if TYPE_CHECKING:
-    from fastcore import attention, kvcache, metrics, nn, polynomial, reference
+    from fastcore import attention, kvcache, metrics, nn, polynomial, reference, sharding
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding

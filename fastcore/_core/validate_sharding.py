@@ -1,0 +1,121 @@
+"""Checks of meshes, partitions and collectives, and the messages they raise."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastcore._core.validate import kind_of, shown
+
+ENGINES = ("simulated", "mpi", "dry")
+
+
+def engine_name(engine: Any) -> None:
+    if not isinstance(engine, str):
+        raise TypeError(f"engine must be one of {', '.join(map(repr, ENGINES))}. Got {kind_of(engine)}.")
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}. Got {engine!r}.")
+
+
+def mesh_axes(axes: Any) -> dict[str, int]:
+    """Name → size, at least one device along each axis."""
+    if not isinstance(axes, Mapping):
+        raise TypeError(f"axes must map names to numbers of devices, e.g. {{'dp': 2, 'tp': 4}}. Got {kind_of(axes)}.")
+    checked = {}
+    for name, size in axes.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Names of axes must be strings. Got {shown(name)}.")
+        if not name:
+            raise ValueError("Names of axes must not be empty.")
+        try:
+            count = operator.index(size)
+        except TypeError:
+            raise TypeError(f"axes[{name!r}] must be an integer. Got {shown(size)}.") from None
+        if isinstance(size, bool) or count < 1:
+            raise ValueError(f"axes[{name!r}] must be at least 1. Got {shown(size)}.")
+        checked[name] = count
+    return checked
+
+
+def axis_names(axis: Any, axes: Mapping[str, int]) -> tuple[str, ...]:
+    """One axis of the mesh, or several, as a tuple."""
+    names = axis if isinstance(axis, tuple) else (axis,)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"axis must be the name of a mesh axis, or a tuple of names. Got {shown(name)}.")
+        _known(name, axes)
+    if len(set(names)) < len(names):
+        raise ValueError(f"axis must name each mesh axis once. Got {axis!r}.")
+    return names
+
+
+def _known(name: str, axes: Mapping[str, int]) -> None:
+    if name not in axes:
+        known = ", ".join(f"{each!r} ({size})" for each, size in axes.items()) or "no axes"
+        raise ValueError(f"{name!r} is not an axis of the mesh, which has {known}.")
+
+
+def mesh_indices(indices: Mapping[str, Any], axes: Mapping[str, int]) -> None:
+    for name, index in indices.items():
+        _known(name, axes)
+        if isinstance(index, bool) or not isinstance(index, int | np.integer):
+            raise TypeError(f"{name} must be an integer. Got {shown(index)}.")
+        if not 0 <= index < axes[name]:
+            raise ValueError(f"{name} must be between 0 and {axes[name] - 1}. Got {index}.")
+
+
+def partition(spec: Any, shape: tuple[int, ...], axes: Mapping[str, int], pad: bool) -> Any:
+    """A specification that fits the shape: known axes, each once, sizes that divide unless padded."""
+    if len(spec) > len(shape):
+        raise ValueError(f"spec must have at most one entry an axis of the array. Got {spec!r} for shape {shape}.")
+    used = spec.used()
+    for name in used:
+        _known(name, axes)
+    if len(set(used)) < len(used):
+        raise ValueError(f"spec must name each mesh axis once. Got {spec!r}.")
+    for dimension in range(len(spec)):
+        parts = 1
+        for name in spec.names(dimension):
+            parts *= axes[name]
+        if shape[dimension] % parts and not pad:
+            raise ValueError(
+                f"Axis {dimension} of shape {shape} must divide into {parts} blocks, the devices along"
+                f" {spec[dimension]!r}. Got {shape[dimension]}. Pass pad=True to fill up with zeros."
+            )
+    return spec
+
+
+def blocks(local: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if not isinstance(local, np.ndarray):
+        raise TypeError(f"local must be a NumPy array. Got {kind_of(local)}.")
+    if local.shape != shape or local.dtype != dtype:
+        raise ValueError(f"local must be {dtype} of shape {shape}. Got {local.dtype} of shape {local.shape}.")
+    return np.ascontiguousarray(local)
+
+
+def divides(length: int, parts: int, name: str, axes: tuple[str, ...]) -> None:
+    if length % parts:
+        raise ValueError(
+            f"The block's axis {name} must divide by {parts}, the devices along {', '.join(axes)}. Got {length}."
+        )
+
+
+def permutation(perm: Any, n: int) -> list[tuple[int, int]]:
+    """(source, destination) pairs: each device sends and receives at most once."""
+    try:
+        pairs = [(operator.index(start), operator.index(end)) for start, end in perm]
+    except (TypeError, ValueError):
+        raise TypeError(f"perm must be (source, destination) pairs of integers. Got {kind_of(perm)}.") from None
+    for index, what in ((0, "source"), (1, "destination")):
+        ends = [pair[index] for pair in pairs]
+        if len(set(ends)) < len(ends):
+            raise ValueError(f"perm must name each {what} once. Got {pairs}.")
+        if any(not 0 <= end < n for end in ends):
+            raise ValueError(f"perm must hold indices between 0 and {n - 1}. Got {pairs}.")
+    return pairs
+
+
+def same_axes(axes: Mapping[str, int], others: Mapping[str, int]) -> None:
+    if dict(axes) != dict(others):
+        raise ValueError(f"Both meshes must have the same axes. Got {dict(axes)} and {dict(others)}.")

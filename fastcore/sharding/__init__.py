@@ -1,0 +1,58 @@
+"""One program on simulated devices, on MPI, or dry: meshes, collectives, layers, pipelines and what they cost.
+
+Public names load on first use (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+# The one table of public names: the module each is found in.
+_MODULE_OF = {
+    name: f"fastcore.sharding.{module}"
+    for module, names in {
+        "spec": ("P",),
+        "link": ("Link",),
+        "mesh": ("Mesh",),
+        "array": ("ShardedArray",),
+        "collectives": ("all_gather", "all_to_all", "pmean", "ppermute", "psum", "psum_scatter", "transfer"),
+        "device": ("device_function", "device_kernel"),
+    }.items()
+    for name in names
+}
+
+# Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
+__all__ = [
+    "Link",
+    "Mesh",
+    "P",
+    "ShardedArray",
+    "all_gather",
+    "all_to_all",
+    "device_function",
+    "device_kernel",
+    "pmean",
+    "ppermute",
+    "psum",
+    "psum_scatter",
+    "transfer",
+]
+
+if TYPE_CHECKING:
+    from fastcore.sharding.array import ShardedArray
+    from fastcore.sharding.collectives import all_gather, all_to_all, pmean, ppermute, psum, psum_scatter, transfer
+    from fastcore.sharding.device import device_function, device_kernel
+    from fastcore.sharding.link import Link
+    from fastcore.sharding.mesh import Mesh
+    from fastcore.sharding.spec import P
+else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
+
+    def __getattr__(name):
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'fastcore.sharding' has no attribute {name!r}")
+        value = getattr(import_module(_MODULE_OF[name]), name)
+        globals()[name] = value  # the next look-up does not come here
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,0 +1,74 @@
+"""Arrays in blocks, one for each device."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcore.sharding.spec import P, parts_of
+
+if TYPE_CHECKING:
+    from fastcore.sharding.mesh import Mesh
+
+__all__ = ["ShardedArray"]
+
+
+class ShardedArray:
+    """An array cut into equal blocks over the devices of a mesh; made by `Mesh.put`, `Mesh.zeros`, collectives.
+
+    Attributes
+    ----------
+    mesh : Mesh
+    spec : P, which axes of the mesh split which axes of the array
+    shape : tuple of int, of the whole array, without padding
+    block_shape : tuple of int, of the block of one device; where an axis does not divide, rounded up, and the blocks
+        beyond the end of the array are padded with zeros
+    dtype : numpy.dtype
+    local : (n_local, *block_shape) numpy array, C-contiguous: the blocks of this process; None on a dry mesh. Writing
+        to it writes to the array.
+    """
+
+    __slots__ = ("__weakref__", "_bytes", "block_shape", "dtype", "local", "mesh", "shape", "spec")
+
+    def __init__(self, mesh: Mesh, spec: P, shape: tuple[int, ...], dtype: Any, local: np.ndarray | None) -> None:
+        self.mesh = mesh
+        self.spec = spec
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.block_shape = tuple(
+            -(-length // parts_of(spec, dimension, mesh.axes)) for dimension, length in enumerate(self.shape)
+        )
+        self.local = local
+        self._bytes = self.nbytes_block
+        mesh.ledger.allocate(mesh, self._bytes)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_bytes"):
+            self.mesh.ledger.free(self.mesh, self._bytes)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes_block(self) -> int:
+        """Bytes of the block of one device."""
+        return math.prod(self.block_shape) * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"ShardedArray(shape={self.shape}, dtype={self.dtype}, spec={self.spec!r}, block={self.block_shape})"
+
+    def gather(self, *, check: bool = True) -> np.ndarray:
+        """The whole array, in every process.
+
+        Parameters
+        ----------
+        check : whether copies of a block on several devices must be equal bit for bit
+
+        Raises
+        ------
+        ValueError : copies differ, as they do where a `psum` is missing; the mesh is dry
+        """
+        return self.mesh.gather(self, check=check)
