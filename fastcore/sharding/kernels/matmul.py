@@ -1,0 +1,184 @@
+"""Products of matrices on one device: serial, called from device kernels.
+
+Each element of a product is one chain of fused multiply-adds in ascending order of the summed index, whatever the
+shapes, the tiles and the threads: a column of the result has the same bits in a block as in the whole matrix. So
+sharded layers can be compared with unsharded ones bit for bit.
+
+How. Columns of ``w`` go into a panel (`fastcore._core.tile`), ``DEPTH`` rows at a time, which stays in the level 2
+cache; rows of ``x`` are read where they are; results go through a tile of a few rows, so that ragged edges need no code
+of their own.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import TILE_ROWS, TILE_VECTORS, lanes_of, multiply_add, transpose, transpose_part
+
+__all__ = ["product", "product_add", "product_nt", "product_nt_add", "product_tn", "product_tn_add"]
+
+# Rows of a panel: 64 KB of 4 vectors of 64 bytes, in a level 2 cache of 512 KB and more beside the rows of x.
+DEPTH = 256
+
+
+class Matrix(NamedTuple):
+    """A matrix in memory; strides in elements."""
+
+    pointer: Any
+    rows: int
+    columns: int
+    row_stride: int
+    column_stride: int
+
+
+@kernel
+def as_matrix(array):
+    """A two-dimensional array of any layout."""
+    step = array.itemsize
+    rows, columns = array.shape
+    return Matrix(simd.pointer(array), rows, columns, array.strides[0] // step, array.strides[1] // step)
+
+
+@kernel
+def transposed(matrix):
+    return Matrix(matrix.pointer, matrix.columns, matrix.rows, matrix.column_stride, matrix.row_stride)
+
+
+@kernel
+def pack_panel(w, first_row, depth, first_column, columns, panel, width):
+    """panel[k, j] = w[first_row + k, first_column + j] for k < depth, j < columns; the rest of a row is any number."""
+    lanes = lanes_of(panel)
+    start = simd.advance(w.pointer, first_row * w.row_stride + first_column * w.column_stride)
+    if w.column_stride == 1:
+        for k in range(depth):
+            for j in range(0, width, lanes):
+                row = simd.load_first(simd.advance(start, k * w.row_stride + j), lanes, max(columns - j, 0))
+                simd.store(simd.advance(panel, k * width + j), row)
+    elif w.row_stride == 1:
+        for j in range(0, columns, lanes):
+            count = min(columns - j, lanes)
+            for k in range(0, depth, lanes):
+                at = simd.advance(start, j * w.column_stride + k)
+                to = simd.advance(panel, k * width + j)
+                if count == lanes and depth - k >= lanes:
+                    transpose(at, to, w.column_stride, width)
+                else:
+                    transpose_part(at, to, w.column_stride, width, count, lanes, min(depth - k, lanes))
+    else:
+        for k in range(depth):
+            for j in range(columns):
+                value = simd.load_scalar(simd.advance(start, k * w.row_stride + j * w.column_stride))
+                simd.store_scalar(simd.advance(panel, k * width + j), value)
+
+
+@kernel
+def load_tile(out, row, rows, column, columns, tile, width):
+    """tile[i, j] = out[row + i, column + j] inside the tile."""
+    lanes = lanes_of(tile)
+    for i in range(rows):
+        start = simd.advance(out.pointer, (row + i) * out.row_stride + column * out.column_stride)
+        to = simd.advance(tile, i * width)
+        if out.column_stride == 1:
+            for j in range(0, columns, lanes):
+                simd.store(simd.advance(to, j), simd.load_first(simd.advance(start, j), lanes, columns - j))
+        else:
+            for j in range(columns):
+                simd.store_scalar(simd.advance(to, j), simd.load_scalar(simd.advance(start, j * out.column_stride)))
+
+
+@kernel
+def store_tile(tile, width, out, row, rows, column, columns):
+    """out[row + i, column + j] = tile[i, j] inside the tile."""
+    lanes = lanes_of(tile)
+    for i in range(rows):
+        start = simd.advance(out.pointer, (row + i) * out.row_stride + column * out.column_stride)
+        at = simd.advance(tile, i * width)
+        if out.column_stride == 1:
+            for j in range(0, columns, lanes):
+                simd.store_first(simd.advance(start, j), simd.load(simd.advance(at, j), lanes), columns - j)
+        else:
+            for j in range(columns):
+                simd.store_scalar(simd.advance(start, j * out.column_stride), simd.load_scalar(simd.advance(at, j)))
+
+
+@kernel
+def multiply_columns(x, w, out, first, end, add, panels, tiles):
+    """out[:, first:end] = x @ w[:, first:end], added to what is there if ``add``.
+
+    panels, tiles: scratch of DEPTH and TILE_ROWS rows of TILE_VECTORS vectors.
+    """
+    panel, tile = simd.pointer(panels), simd.pointer(tiles)
+    width = TILE_VECTORS * lanes_of(panel)
+    for column in range(first, end, width):
+        columns = min(end - column, width)
+        for k in range(0, max(x.columns, 1), DEPTH):
+            depth = min(x.columns - k, DEPTH)
+            pack_panel(w, k, depth, column, columns, panel, width)
+            for row in range(0, x.rows, TILE_ROWS):
+                rows = min(x.rows - row, TILE_ROWS)
+                if add or k > 0:
+                    load_tile(out, row, rows, column, columns, tile, width)
+                else:
+                    tiles[:] = 0
+                matrix = simd.advance(x.pointer, row * x.row_stride + k * x.column_stride)
+                multiply_add(
+                    tile,
+                    tile,
+                    matrix,
+                    panel,
+                    width,
+                    x.row_stride,
+                    x.column_stride,
+                    rows,
+                    depth,
+                    TILE_ROWS,
+                    TILE_VECTORS,
+                )
+                store_tile(tile, width, out, row, rows, column, columns)
+
+
+@kernel
+def multiply(x, w, out, add, dtype):
+    """out = x @ w, added to what is there if ``add``; matrices of `dtype`."""
+    if x.rows > 0:
+        width = TILE_VECTORS * lanes_of(out.pointer)
+        panels, tiles = np.empty(DEPTH * width, dtype), np.empty(TILE_ROWS * width, dtype)
+        multiply_columns(x, w, out, 0, w.columns, add, panels, tiles)
+
+
+@kernel
+def product(x, w, out):
+    """out (M, N) = x (M, K) @ w (K, N): all float32 or all float64, of any strides; out shares no memory with them."""
+    multiply(as_matrix(x), as_matrix(w), as_matrix(out), False, out.dtype)
+
+
+@kernel
+def product_add(x, w, out):
+    """out (M, N) += x (M, K) @ w (K, N)."""
+    multiply(as_matrix(x), as_matrix(w), as_matrix(out), True, out.dtype)
+
+
+@kernel
+def product_nt(x, w, out):
+    """out (M, N) = x (M, K) @ w.T, w (N, K)."""
+    multiply(as_matrix(x), transposed(as_matrix(w)), as_matrix(out), False, out.dtype)
+
+
+@kernel
+def product_nt_add(x, w, out):
+    """out (M, N) += x (M, K) @ w.T, w (N, K)."""
+    multiply(as_matrix(x), transposed(as_matrix(w)), as_matrix(out), True, out.dtype)
+
+
+@kernel
+def product_tn(x, w, out):
+    """out (M, N) = x.T @ w, x (K, M), w (K, N)."""
+    multiply(transposed(as_matrix(x)), as_matrix(w), as_matrix(out), False, out.dtype)
+
+
+@kernel
+def product_tn_add(x, w, out):
+    """out (M, N) += x.T @ w, x (K, M), w (K, N)."""
+    multiply(transposed(as_matrix(x)), as_matrix(w), as_matrix(out), True, out.dtype)
