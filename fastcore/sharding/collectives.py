@@ -141,7 +141,7 @@ def ppermute(x: ShardedArray, axis_name: str | tuple[str, ...], perm: Any) -> Sh
         source = np.full(mesh.size, -1)
         for start, end in pairs:
             source[groups[:, end]] = groups[:, start]
-        local = mesh.engine.send(mesh, mesh, x.local, source[mesh.positions])
+        local = mesh.engine.send(mesh, mesh, x.local, source)
     moved = sum(start != end for start, end in pairs)
     _enter(x, "ppermute", names, moved * x.nbytes_block * (mesh.size // groups.shape[1]))
     return _made(mesh, x.spec, x.block_shape, x.dtype, local)
@@ -152,7 +152,7 @@ def transfer(x: ShardedArray, target: Mesh) -> ShardedArray:
     check.same_axes(x.mesh.axes, target.axes)
     local = None
     if x.local is not None:
-        local = x.mesh.engine.send(x.mesh, target, x.local, target.positions)
+        local = x.mesh.engine.send(x.mesh, target, x.local, np.arange(target.size))
     _enter(x, "ppermute", (), x.nbytes_block * x.mesh.size)
     return ShardedArray(target, x.spec, x.shape, x.dtype, local)
 

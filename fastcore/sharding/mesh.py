@@ -44,7 +44,7 @@ class Mesh:
         self.ledger = Ledger()
         self.fixed: tuple[tuple[str, int], ...] = ()
         self.size = math.prod(self.axes.values())
-        self.engine = make_engine(engine, self.size)
+        self.engine = make_engine(engine, self.axes)
         self.devices = np.arange(self.size)
         self._set_local()
 

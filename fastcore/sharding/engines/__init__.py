@@ -1,5 +1,6 @@
 """Where the devices are: simulated in this process, on the ranks of MPI, or nowhere."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastcore._core import validate_sharding as check
@@ -7,13 +8,13 @@ from fastcore._core import validate_sharding as check
 __all__ = ["make_engine"]
 
 
-def make_engine(name: str, num_devices: int) -> Any:
-    """The engine of this name for a mesh of so many devices."""
+def make_engine(name: str, axes: Mapping[str, int]) -> Any:
+    """The engine of this name for a mesh of these axes."""
     check.engine_name(name)
     if name == "mpi":
         from fastcore.sharding.engines.mpi import MpiEngine
 
-        return MpiEngine(num_devices)
+        return MpiEngine(axes)
     if name == "dry":
         from fastcore.sharding.engines.dry import DryEngine
 

@@ -15,6 +15,10 @@ class SimulatedEngine:
         """Which devices are this process's."""
         return np.ones(devices.shape, bool)
 
+    def holds_whole(self, mesh: Any, groups: np.ndarray) -> bool:
+        """Whether each group lies in one process."""
+        return True
+
     def all_blocks(self, mesh: Any, array: Any) -> np.ndarray:
         """(size, *block_shape): the blocks of all devices."""
         return array.local
@@ -33,7 +37,7 @@ class SimulatedEngine:
 
     def send(self, mesh: Any, target: Any, pieces: np.ndarray, source: np.ndarray) -> np.ndarray:
         """pieces (mesh.n_local, m). Returns (target.n_local, m): device d of `target` gets the pieces of position
-        source[d] of `mesh`, zeros where that is −1."""
+        source[d] of `mesh`, zeros where that is −1; source is (target.size,)."""
         received = np.zeros((target.n_local, *pieces.shape[1:]), pieces.dtype)
         received[source >= 0] = pieces[source[source >= 0]]
         return received

@@ -1,0 +1,214 @@
+"""The ranks of MPI as one group: waiting that leaves the cores to others, and an agreement that ends in an error
+where ranks would wait for each other for ever.
+
+Ranks run the same program, so the n-th step of one is the n-th step of all. At each step every rank adds a digest of
+what it is about to do to a reduction that nobody waits for. Its result is looked at while waiting for messages, at
+later steps, and before results leave the mesh; a rank that ends its program says so in one last step.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcore._core import threads
+from fastcore._core import validate_sharding_mpi as check
+
+# Polls before the first sleep, then sleeps that double: MPICH's own waits spin, and take the core from the rank that
+# is waited for.
+POLLS = 20
+FIRST_SLEEP_S = 1e-5
+LONGEST_SLEEP_S = 5e-4
+# Steps whose agreement is not known yet; a rank that is further ahead waits.
+MOST_PENDING = 64
+TEXT_BYTES = 400
+TAGS = 32768  # what the standard promises
+
+
+class _Step(NamedTuple):
+    number: int
+    describe: Callable[[], str]
+    request: Any
+    sent: np.ndarray
+    greatest: np.ndarray
+
+
+@functools.cache
+def world() -> World:
+    """The ranks this process was started with. The first call waits until all of them make it."""
+    return World()
+
+
+def load_mpi() -> Any:
+    """The module of mpi4py, or an ImportError that says what to install."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, the MPI library is not
+        check.no_mpi(error)
+    return MPI
+
+
+class World:
+    """All ranks.
+
+    Attributes
+    ----------
+    rank, num_ranks : int
+    step : int, steps taken so far
+    """
+
+    def __init__(self) -> None:
+        self._mpi = load_mpi()
+        self._pending: deque[_Step] = deque()
+        self._failure: str | None = None
+        self._abandoned: list[Any] = []
+        self.step = 0
+        self.rank = self._mpi.COMM_WORLD.rank
+        self.num_ranks = self._mpi.COMM_WORLD.size
+        self.comm = self._mpi.COMM_NULL
+        self.comm, request = self._mpi.COMM_WORLD.Idup()
+        self.wait([request], "the first Mesh(engine='mpi')")
+        # The n-th collective call on a communicator meets the n-th of the others: a report of what went wrong, made in
+        # the middle of a step, needs its own.
+        self._reports = self.comm.Dup()
+        self._share_cores()
+        atexit.register(self._finish)
+
+    # --- agreement --------------------------------------------------------------------------------------------------
+
+    def agree(self, digest: bytes, describe: Callable[[], str]) -> None:
+        """Enter the next step. Raises where an earlier one is known to differ; does not wait.
+
+        Parameters
+        ----------
+        digest : 8 bytes or more of a hash of what this rank does in it
+        describe : answers a text that says it
+        """
+        self._refuse_if_failed()
+        self.step += 1
+        value = int.from_bytes(digest[:8], "little") >> 2
+        sent = np.array([value, -value])
+        greatest = np.empty_like(sent)
+        request = self.comm.Iallreduce(sent, greatest, self._mpi.MAX)
+        self._pending.append(_Step(self.step, describe, request, sent, greatest))
+        self._look()
+        if len(self._pending) > MOST_PENDING:
+            self.wait([self._pending[0].request], "the same step")
+            self._look()
+
+    def settle(self) -> None:
+        """Wait until all steps so far are known to be the same on all ranks, or raise."""
+        while self._pending:
+            self.wait([self._pending[0].request], describe_step(self._pending[0]))
+            self._look()
+
+    def _look(self) -> None:
+        while self._pending and self._failure is None and self._pending[0].request.Test():
+            step = self._pending.popleft()
+            if step.greatest[0] != -step.greatest[1]:
+                self._report(step)
+
+    def _report(self, step: _Step) -> None:
+        """Exchange what each rank did, and raise it on all."""
+        self._failure = "An earlier step of this program failed."  # until more is known
+        mine = np.frombuffer(step.describe().encode()[:TEXT_BYTES].ljust(TEXT_BYTES), np.uint8)
+        texts = np.empty((self.num_ranks, TEXT_BYTES), np.uint8)
+        self.wait([self._reports.Iallgather(mine, texts)], "the report of a step that differs")
+        steps = [text.tobytes().decode(errors="replace").strip() for text in texts]
+        self._failure = check.steps_differ(step.number, steps)
+        check.same_program(self._failure)
+
+    def _refuse_if_failed(self) -> None:
+        if self._failure is not None:
+            check.same_program(self._failure)
+
+    def _finish(self) -> None:
+        """At exit: tell the others, who may wait for this rank, that it has come to its end."""
+        if self._mpi.Is_finalized():
+            return
+        if self._failure is not None:
+            self.comm.Abort(1)  # messages are under way that nobody will take: MPI's own end would wait for them
+        try:
+            self.agree(blake2b(b"end").digest(), lambda: "the end of the program")
+            self.settle()
+        except (ValueError, TimeoutError) as error:
+            print(f"rank {self.rank}: {error}", file=sys.stderr, flush=True)
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def wait(self, requests: list[Any], what: str) -> None:
+        """Wait until the requests are done. Between polls the core is free.
+
+        Raises
+        ------
+        ValueError : the ranks are found to run different programs
+        TimeoutError : nothing came for FASTCORE_MPI_TIMEOUT_S seconds, 600 by default
+        """
+        try:
+            self._wait(requests, what)
+        except BaseException:
+            self._abandoned.append(requests)  # MPI may still write to their buffers
+            raise
+
+    def _wait(self, requests: list[Any], what: str) -> None:
+        polls, pause, start = 0, FIRST_SLEEP_S, time.monotonic()
+        while not self._are_done(requests):
+            self._look()
+            polls += 1
+            if polls <= POLLS:
+                os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+                continue
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_SLEEP_S)
+            if time.monotonic() - start > patience_s():
+                self._failure = self._failure or f"Rank {self.rank} waited in vain."
+                check.waited(patience_s(), what)
+
+    def _are_done(self, requests: list[Any]) -> bool:
+        try:
+            return bool(self._mpi.Request.Testall(requests))
+        except self._mpi.Exception:
+            # A message of another size than expected: another step of the program.
+            self.settle()
+            raise
+
+    # --- threads ----------------------------------------------------------------------------------------------------
+
+    def _share_cores(self) -> None:
+        """Threads a rank: the cores this host's ranks may use, divided by their number, unless the user said more."""
+        host = self.comm.Split_type(self._mpi.COMM_TYPE_SHARED)
+        own = affinity()
+        union = np.zeros_like(own)
+        host.Allreduce(own, union, self._mpi.MAX)
+        share = max(1, min(int(own.sum()), int(union.sum()) // host.size))
+        if "NUMBA_NUM_THREADS" in os.environ or share >= threads.pool_size():
+            return
+        if threads.threading_layer() is not None and threads.get_num_threads() < threads.pool_size():
+            return  # set by the user before
+        threads.set_num_threads(share)
+
+
+def affinity() -> np.ndarray:
+    """(4096,) uint8: 1 for each core this process may use."""
+    cores: Iterable[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    mask = np.zeros(4096, np.uint8)
+    mask[[core % 4096 for core in cores]] = 1
+    return mask
+
+
+def describe_step(step: _Step) -> str:
+    return f"step {step.number}, {step.describe()}"
+
+
+def patience_s() -> float:
+    """Seconds after which a wait is given up."""
+    return float(os.environ.get("FASTCORE_MPI_TIMEOUT_S", "600"))
