@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
 
 if TYPE_CHECKING:
     from fastcore.sharding.mesh import Mesh
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """One superstep.
 
-    kind: "compute", or the collective's name. axis: of the mesh; "" for compute. devices: that take part in one group.
-    entering_bytes: S, bytes a device enters with. sent_bytes: by all devices of the mesh together, counted where they
-    are moved. flops: a device. name: of the kernel. scope: where it stands, e.g. ("stage 0", "forward 3").
+    kind: "compute", or the collective's name; "transfer" from mesh to mesh. axis: of the mesh; "" for compute.
+    devices: that take part in one group. entering_bytes: S, bytes a device enters with. sent_bytes: by all devices of
+    the mesh together, counted where they are moved. flops: a device. name: of the kernel. scope: where it stands, e.g.
+    ("stage 0", "forward 3"). target: the mesh that a transfer goes to.
     """
 
     kind: str
@@ -28,16 +31,156 @@ class Entry(NamedTuple):
     name: str
     mesh: Mesh
     scope: tuple[str, ...]
+    target: Mesh | None
+
+
+class Span:
+    """The entries [first, last) made inside a scope; `last` is set when it ends."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.last = first
+
+
+class Interval(NamedTuple):
+    """When the devices of a mesh did the entries of a span, in seconds since the pipeline began. name: "forward 3"."""
+
+    name: str
+    span: Span
+    mesh: Mesh
+    start_s: float
+    end_s: float
+
+
+class Pipeline(NamedTuple):
+    """Entries [first, last) and their times, with computation and communication at once, and one after the other."""
+
+    first: int
+    last: int
+    lower: tuple[Interval, ...]
+    upper: tuple[Interval, ...]
+
+
+class PerDevice:
+    """Some numbers for every device, stored once for devices that no `Mesh.at` has told apart.
+
+    `values` is (numbers, ...) with an axis more for each mesh axis that some sub-mesh has fixed, in the order in which
+    they were: of 65,536 devices in 16 stages it holds 16 columns.
+    """
+
+    def __init__(self, axes: Mapping[str, int], numbers: int, dtype: type) -> None:
+        self.axes = axes
+        self.split: tuple[str, ...] = ()
+        self.values: np.ndarray = np.zeros(numbers, dtype)
+        self._views: dict[tuple[tuple[str, int], ...], tuple[np.ndarray, ...]] = {}
+
+    def of(self, mesh: Mesh) -> tuple[np.ndarray, ...]:
+        """A view of each number of a mesh's devices, with all further axes of `values`: those fixed have length 1."""
+        views = self._views.get(mesh.fixed)
+        if views is None:
+            self._tell_apart(mesh)
+            fixed = dict(mesh.fixed)
+            index = [slice(fixed[name], fixed[name] + 1) if name in fixed else slice(None) for name in self.split]
+            views = self._views[mesh.fixed] = tuple(self.values[(row, *index, ...)] for row in range(len(self.values)))
+        return views
+
+    def _tell_apart(self, mesh: Mesh) -> None:
+        for name, _ in mesh.fixed:
+            if name not in self.split:
+                self.split = (*self.split, name)
+                self.values = np.repeat(self.values[..., None], self.axes[name], axis=-1)
+                self._views.clear()
+
+
+class Recording:
+    """What was entered inside of `Ledger.recording`.
+
+    depth: of scopes. used: the distinct entries; places: (entries,) the index of each in it. rises: (entries,) bytes
+    held then, above those before. changes: of memory, by the axes that their mesh fixes.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.used: list[Entry] = []
+        self.places = self.rises = np.zeros(0, np.int64)
+        self.changes: dict[tuple[tuple[str, int], ...], Change] = {}
+
+    def net(self, mesh: Mesh) -> int:
+        """Bytes a device of the mesh holds more in the end, by arrays of the mesh itself."""
+        return self.changes[mesh.fixed].net if mesh.fixed in self.changes else 0
+
+
+class Change:
+    """Bytes on the devices of a mesh, against those at first: in the end, and at most."""
+
+    __slots__ = ("mesh", "most", "net")
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.net = self.most = 0
+
+    def add(self, size: int) -> None:
+        self.net += size
+        self.most = max(self.most, self.net)
+
+
+class Entries(Sequence[Entry]):
+    """What was entered, in order. Equal entries are stored once: a step of a training loop, done again, takes 12 bytes
+    an entry, not 400.
+
+    held_bytes: for each entry, bytes on the device of its mesh that held most then.
+    """
+
+    def __init__(self) -> None:
+        self.distinct: list[Entry] = []
+        self.codes = array("i")
+        self.held_bytes = array("q")
+        self._code_of: dict[Entry, int] = {}
+
+    def code(self, entry: Entry) -> int:
+        """Where the entry is in `distinct`."""
+        code = self._code_of.setdefault(entry, len(self.distinct))
+        if code == len(self.distinct):
+            self.distinct.append(entry)
+        return code
+
+    def append(self, entry: Entry, held_bytes: int) -> None:
+        self.codes.append(self.code(entry))
+        self.held_bytes.append(held_bytes)
+
+    def extend(self, codes: np.ndarray, held_bytes: np.ndarray) -> None:
+        self.codes.frombytes(codes.astype(np.intc).tobytes())
+        self.held_bytes.frombytes(held_bytes.astype(np.int64).tobytes())
+
+    def counts(self) -> np.ndarray:
+        """How often each entry of `distinct` was made."""
+        return np.bincount(np.asarray(self.codes), minlength=len(self.distinct))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.distinct[code] for code in self.codes[index]]
+        return self.distinct[self.codes[index]]
 
 
 class Ledger:
     """Entries in order, and memory by device; one for a mesh and all meshes made of it by `Mesh.at`."""
 
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
+    def __init__(self, axes: Mapping[str, int]) -> None:
+        self.axes = dict(axes)
+        self.entries = Entries()
+        self.pipelines: list[Pipeline] = []
         self._scope: tuple[str, ...] = ()
-        self._held: dict[tuple[tuple[str, int], ...], int] = defaultdict(int)
-        self._peaks: dict[tuple[tuple[str, int], ...], int] = defaultdict(int)
+        self._memory = PerDevice(axes, 2, np.int64)  # held now, and at most
+        self._recording: Recording | None = None
 
     def add(
         self,
@@ -50,25 +193,79 @@ class Ledger:
         sent_bytes: int = 0,
         flops: float = 0.0,
         name: str = "",
+        target: Mesh | None = None,
     ) -> None:
         """Enter a superstep."""
-        self.entries.append(Entry(kind, axis, devices, entering_bytes, sent_bytes, flops, name, mesh, self._scope))
+        entry = Entry(kind, axis, devices, entering_bytes, sent_bytes, flops, name, mesh, self._scope, target)
+        self.entries.append(entry, self.held_bytes(mesh))
 
     @contextmanager
-    def scope(self, *names: str) -> Iterator[None]:
-        """Entries made inside carry these names."""
+    def scope(self, *names: str) -> Iterator[Span]:
+        """Entries made inside carry these names; answers which they are."""
         before = self._scope
         self._scope = (*before, *names)
+        span = Span(len(self.entries))
         try:
-            yield
+            yield span
         finally:
+            span.last = len(self.entries)
             self._scope = before
 
+    @contextmanager
+    def recording(self) -> Iterator[Recording]:
+        """What happens inside can be entered again by `replay`, without doing it. Recordings do not nest."""
+        recording = self._recording = Recording(len(self._scope))
+        first = len(self.entries)
+        try:
+            yield recording
+        finally:
+            self._recording = None
+            codes, recording.places = np.unique(np.asarray(self.entries.codes[first:]), return_inverse=True)
+            recording.used = [self.entries.distinct[code] for code in codes]
+            before = [self.held_bytes(entry.mesh) - recording.net(entry.mesh) for entry in recording.used]
+            recording.rises = np.asarray(self.entries.held_bytes[first:]) - np.take(before, recording.places)
+
+    def replay(self, recording: Recording) -> None:
+        """Enter again what was recorded, in the scope of now: on dry meshes micro-batches of one shape cost the same.
+
+        Memory rises as it did and ends as it did, which gives the same peaks where the meshes of the recording have
+        the same devices, or none in common.
+        """
+        scope, depth = self._scope, recording.depth
+        codes = [self.entries.code(entry._replace(scope=scope + entry.scope[depth:])) for entry in recording.used]
+        held = [self.held_bytes(entry.mesh) for entry in recording.used]
+        self.entries.extend(np.take(codes, recording.places), np.take(held, recording.places) + recording.rises)
+        for change in recording.changes.values():
+            for size in (change.most, change.net - change.most):
+                self.allocate(change.mesh, size)
+
+    def add_pipeline(self, first: int, lower: Sequence[Interval], upper: Sequence[Interval]) -> None:
+        """All entries since `first` ran as stages of a pipeline, at these times."""
+        self.pipelines.append(Pipeline(first, len(self.entries), tuple(lower), tuple(upper)))
+
     def allocate(self, mesh: Mesh, size: int) -> None:
-        """A block of `size` bytes on each device of `mesh`."""
-        self._held[mesh.fixed] += size
-        self._peaks[mesh.fixed] = max(self._peaks[mesh.fixed], self._held[mesh.fixed])
+        """A block of `size` bytes on each device of `mesh`; below 0, one that is gone."""
+        held, peak = self._memory.of(mesh)
+        held += size
+        np.maximum(peak, held, out=peak)
+        if self._recording is not None:
+            self._recording.changes.setdefault(mesh.fixed, Change(mesh)).add(size)
 
     def free(self, mesh: Mesh, size: int) -> None:
         """The block is gone."""
-        self._held[mesh.fixed] -= size
+        self.allocate(mesh, -size)
+
+    def held_bytes(self, mesh: Mesh) -> int:
+        """Bytes of the blocks that exist now, on the device of `mesh` that holds most."""
+        held = self._memory.of(mesh)[0]
+        return held.item() if held.size == 1 else int(held.max())
+
+    def peak_bytes(self, mesh: Mesh) -> int:
+        """The most that a device of `mesh` has held at once."""
+        return int(self._memory.of(mesh)[1].max())
+
+    def reset(self) -> None:
+        """Forget what was done; what is held stays, and is the peak from here on."""
+        self.entries = Entries()
+        self.pipelines = []
+        self._memory.values[1] = self._memory.values[0]

@@ -41,7 +41,7 @@ class Mesh:
     def __init__(self, axes: Mapping[str, int], *, engine: str = "simulated", link: Link | None = None) -> None:
         self.axes = check.mesh_axes(axes)
         self.link = Link() if link is None else link
-        self.ledger = Ledger()
+        self.ledger = Ledger(self.axes)
         self.fixed: tuple[tuple[str, int], ...] = ()
         self.size = math.prod(self.axes.values())
         self.engine = make_engine(engine, self.axes)
