@@ -16,24 +16,38 @@ _MODULE_OF = {
         "array": ("ShardedArray",),
         "collectives": ("all_gather", "all_to_all", "pmean", "ppermute", "psum", "psum_scatter", "transfer"),
         "device": ("device_function", "device_kernel"),
+        "schedule": (
+            "Action",
+            "Timeline",
+            "pipeline_bubble",
+            "pipeline_in_flight",
+            "pipeline_schedule",
+            "simulate_schedule",
+        ),
     }.items()
     for name in names
 }
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
+    "Action",
     "Link",
     "Mesh",
     "P",
     "ShardedArray",
+    "Timeline",
     "all_gather",
     "all_to_all",
     "device_function",
     "device_kernel",
+    "pipeline_bubble",
+    "pipeline_in_flight",
+    "pipeline_schedule",
     "pmean",
     "ppermute",
     "psum",
     "psum_scatter",
+    "simulate_schedule",
     "transfer",
 ]
 
@@ -43,6 +57,14 @@ if TYPE_CHECKING:
     from fastcore.sharding.device import device_function, device_kernel
     from fastcore.sharding.link import Link
     from fastcore.sharding.mesh import Mesh
+    from fastcore.sharding.schedule import (
+        Action,
+        Timeline,
+        pipeline_bubble,
+        pipeline_in_flight,
+        pipeline_schedule,
+        simulate_schedule,
+    )
     from fastcore.sharding.spec import P
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 

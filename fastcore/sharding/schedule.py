@@ -201,9 +201,7 @@ Times = dict[str, list[list[float]]]
 def _play(actions: Sequence[Sequence[Action]], compute: Times, transfer: Times, blocking: bool) -> Timeline:
     """`simulate_schedule` on (chunks, m) lists."""
     chunks, microbatches, devices = len(compute[FORWARD]), len(compute[FORWARD][0]), len(actions)
-    start, end, arrival = (
-        {kind: [[np.inf] * microbatches for _ in range(chunks)] for kind in KINDS} for _ in range(3)
-    )
+    start, end, arrival = ({kind: [[np.inf] * microbatches for _ in range(chunks)] for kind in KINDS} for _ in range(3))
     arrival[FORWARD][0] = [0.0] * microbatches
     positions, free, busy = [0] * devices, [0.0] * devices, [0.0] * devices
     link_free: dict[tuple[int, int], float] = {}
