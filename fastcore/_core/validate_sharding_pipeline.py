@@ -93,6 +93,6 @@ def everything_done(schedule: Sequence[Sequence[Any]], positions: Sequence[int])
     for device, (row, position) in enumerate(zip(schedule, positions)):
         if position < len(row):
             raise ValueError(
-                f"schedule never ends: device {device} waits for the input of {row[position]}. Order the actions so that"
-                " each comes after those it needs."
+                f"schedule never ends: device {device} waits for the input of {row[position]}. Order the actions so"
+                " that each comes after those it needs."
             )

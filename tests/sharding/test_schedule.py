@@ -16,8 +16,8 @@ PAPER = [(4, 8), (8, 32), (16, 64)]
 KINDS = [("gpipe", 1), ("1f1b", 1), ("interleaved", 1), ("interleaved", 2), ("interleaved", 3), ("interleaved", 4)]
 
 
-@pytest.mark.parametrize(("devices", "microbatches"), PAPER)
-@pytest.mark.parametrize(("schedule", "chunks"), KINDS)
+@pytest.mark.parametrize("devices, microbatches", PAPER)
+@pytest.mark.parametrize("schedule, chunks", KINDS)
 @pytest.mark.parametrize("backward_s", [2, 1, 7])
 def test_simulate_schedule_even_stages_equals_closed_forms(devices, microbatches, schedule, chunks, backward_s):
     actions = pipeline_schedule(schedule, devices, microbatches, chunks)
@@ -29,7 +29,7 @@ def test_simulate_schedule_even_stages_equals_closed_forms(devices, microbatches
     assert pipeline_bubble(devices, microbatches, chunks) == (devices - 1) / (chunks * microbatches)
 
 
-@pytest.mark.parametrize(("devices", "microbatches"), PAPER)
+@pytest.mark.parametrize("devices, microbatches", PAPER)
 def test_simulate_schedule_in_flight_equals_closed_forms(devices, microbatches):
     expected = {
         ("gpipe", 1): microbatches,
@@ -141,7 +141,7 @@ def test_simulate_schedule_forward_only_is_a_flow_shop(stages, microbatches, tra
 def test_simulate_schedule_blocking_takes_no_less_time():
     for schedule, chunks in KINDS:
         actions = pipeline_schedule(schedule, 4, 8, chunks)
-        times = dict(forward_s=1, backward_s=2, forward_transfer_s=0.25, backward_transfer_s=0.25)
+        times = {"forward_s": 1, "backward_s": 2, "forward_transfer_s": 0.25, "backward_transfer_s": 0.25}
         free, blocking = (simulate_schedule(actions, **times, blocking=each) for each in (False, True))
         assert free.seconds < blocking.seconds
         assert free.busy.tolist() == blocking.busy.tolist()
@@ -157,7 +157,7 @@ def test_simulate_schedule_without_time_has_no_bubble():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    "arguments, error, message",
     [
         (("zigzag", 2, 2), ValueError, "schedule must be one of 'gpipe', '1f1b', 'interleaved'. Got 'zigzag'"),
         ((1, 2, 2), TypeError, "schedule must be one of"),
@@ -178,7 +178,7 @@ F, B = (lambda chunk, i: Action("forward", chunk, i)), (lambda chunk, i: Action(
 
 
 @pytest.mark.parametrize(
-    ("actions", "message"),
+    "actions, message",
     [
         ([], "at least one action"),
         ([[F(0, 0)], [F(0, 1)]], "Chunk 0 must be on device 0 of 2"),
@@ -196,7 +196,7 @@ def test_simulate_schedule_impossible_schedule_raises(actions, message):
 
 
 @pytest.mark.parametrize(
-    ("forward_s", "error", "message"),
+    "forward_s, error, message",
     [
         ([1, 2, 3], ValueError, r"forward_s must be one number, or of shape \(2,\).* Got \(3,\)"),
         (-1, ValueError, "forward_s must be finite and not negative"),
@@ -210,5 +210,5 @@ def test_simulate_schedule_wrong_times_raise(forward_s, error, message):
 
 
 def test_pipeline_bubble_wrong_number_raises():
-    with pytest.raises(ValueError, match="microbatches must be at least 1. Got 0"):
+    with pytest.raises(ValueError, match=r"microbatches must be at least 1\. Got 0"):
         pipeline_bubble(2, 0)
