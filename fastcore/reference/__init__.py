@@ -84,12 +84,14 @@ from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
+from fastcore.reference.sharding_ring import attention_backward
 
 __all__ = [
     "accuracy_score",
     "add_layer_norm",
     "adjusted_mutual_info_score",
     "adjusted_rand_score",
+    "attention_backward",
     "attention_weights",
     "auc",
     "average_precision_score",
