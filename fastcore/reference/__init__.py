@@ -84,10 +84,12 @@ from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
+from fastcore.reference.sharding_optimizer import adam_step, sgd_step
 from fastcore.reference.sharding_ring import attention_backward
 
 __all__ = [
     "accuracy_score",
+    "adam_step",
     "add_layer_norm",
     "adjusted_mutual_info_score",
     "adjusted_rand_score",
@@ -150,6 +152,7 @@ __all__ = [
     "roots",
     "rotary_embedding",
     "scaled_dot_product_attention",
+    "sgd_step",
     "silhouette_samples",
     "silhouette_score",
     "silu",

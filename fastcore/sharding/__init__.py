@@ -24,18 +24,24 @@ _MODULE_OF = {
             "pipeline_schedule",
             "simulate_schedule",
         ),
+        "optimizer": ("ZeroOptimizer",),
+        "optimizer_rules": ("Adam", "AdamW", "SGD"),
     }.items()
     for name in names
 }
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
+    "SGD",
     "Action",
+    "Adam",
+    "AdamW",
     "Link",
     "Mesh",
     "P",
     "ShardedArray",
     "Timeline",
+    "ZeroOptimizer",
     "all_gather",
     "all_to_all",
     "device_function",
@@ -57,6 +63,8 @@ if TYPE_CHECKING:
     from fastcore.sharding.device import device_function, device_kernel
     from fastcore.sharding.link import Link
     from fastcore.sharding.mesh import Mesh
+    from fastcore.sharding.optimizer import ZeroOptimizer
+    from fastcore.sharding.optimizer_rules import SGD, Adam, AdamW
     from fastcore.sharding.schedule import (
         Action,
         Timeline,
