@@ -84,8 +84,16 @@ from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
-from fastcore.reference.sharding_optimizer import adam_step, sgd_step
-from fastcore.reference.sharding_ring import attention_backward
+from fastcore.reference.sharding_collectives import (
+    all_gather,
+    all_to_all,
+    pmax,
+    pmean,
+    pmin,
+    ppermute,
+    psum,
+    psum_scatter,
+)
 
 __all__ = [
     "accuracy_score",
@@ -93,7 +101,8 @@ __all__ = [
     "add_layer_norm",
     "adjusted_mutual_info_score",
     "adjusted_rand_score",
-    "attention_backward",
+    "all_gather",
+    "all_to_all",
     "attention_weights",
     "auc",
     "average_precision_score",
@@ -131,12 +140,18 @@ __all__ = [
     "normalized_mutual_info_score",
     "pair_confusion_matrix",
     "philox4x32",
+    "pmax",
+    "pmean",
+    "pmin",
     "polyder",
     "polyval",
     "polyval_and_derivative",
+    "ppermute",
     "precision_recall_curve",
     "precision_recall_fscore_support",
     "precision_score",
+    "psum",
+    "psum_scatter",
     "qini_auc_score",
     "qini_curve",
     "quantize",

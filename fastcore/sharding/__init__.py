@@ -14,7 +14,17 @@ _MODULE_OF = {
         "link": ("Link",),
         "mesh": ("Mesh",),
         "array": ("ShardedArray",),
-        "collectives": ("all_gather", "all_to_all", "pmean", "ppermute", "psum", "psum_scatter", "transfer"),
+        "collectives": (
+            "all_gather",
+            "all_to_all",
+            "pmax",
+            "pmean",
+            "pmin",
+            "ppermute",
+            "psum",
+            "psum_scatter",
+            "transfer",
+        ),
         "device": ("device_function", "device_kernel"),
         "schedule": (
             "Action",
@@ -46,10 +56,9 @@ __all__ = [
     "all_to_all",
     "device_function",
     "device_kernel",
-    "pipeline_bubble",
-    "pipeline_in_flight",
-    "pipeline_schedule",
+    "pmax",
     "pmean",
+    "pmin",
     "ppermute",
     "psum",
     "psum_scatter",
@@ -59,7 +68,17 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fastcore.sharding.array import ShardedArray
-    from fastcore.sharding.collectives import all_gather, all_to_all, pmean, ppermute, psum, psum_scatter, transfer
+    from fastcore.sharding.collectives import (
+        all_gather,
+        all_to_all,
+        pmax,
+        pmean,
+        pmin,
+        ppermute,
+        psum,
+        psum_scatter,
+        transfer,
+    )
     from fastcore.sharding.device import device_function, device_kernel
     from fastcore.sharding.link import Link
     from fastcore.sharding.mesh import Mesh

@@ -1,174 +1,359 @@
-"""What devices exchange between supersteps, with the names and arguments of `jax.lax`.
+"""What devices exchange between supersteps, with the names, arguments and defaults of `jax.lax`.
 
-Every function takes and returns a `ShardedArray`, and works on the blocks: along a mesh axis (or several, the first
-slowest) the devices that differ only in it form a group, whose member i is the one with index i.
+Along a mesh axis (or several: the first slowest) the devices that differ only in it form a group, whose member i is the
+one with index i. Every function here takes and returns a `ShardedArray` and does with the blocks of each group what
+JAX's function of that name does inside `jax.shard_map`.
+
+The specification of the result follows the blocks: a mesh axis over which all members end up equal leaves it, one over
+which they end up with parts joins the axis that was cut. Its shape is that of the blocks put together. So where an axis
+is padded and blocks along it are summed, permuted or joined among others, the zeros of the padding become part of the
+array; only where the blocks of an axis are joined to the whole of it (`all_gather`, `all_to_all`, ``tiled=True``) they
+are dropped. Axes whose blocks stay where they are keep their padding.
+
+Bytes sent are those of pieces that go to another device, for the algorithms of `fastcore.sharding.cost`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from fastcore._core import validate_sharding as check
+from fastcore._core import validate_sharding as check_mesh
+from fastcore._core import validate_sharding_collectives as check
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.mesh import Mesh
-from fastcore.sharding.spec import P, parts_of
+from fastcore.sharding.reduction import LARGEST, SMALLEST, SUM, Reduction, blocks_of, reduced, reduced_part
+from fastcore.sharding.spec import P, entry_of, parts_of
 
-__all__ = ["all_gather", "all_to_all", "pmean", "ppermute", "psum", "psum_scatter", "transfer"]
+__all__ = ["all_gather", "all_to_all", "pmax", "pmean", "pmin", "ppermute", "psum", "psum_scatter", "transfer"]
 
-
-def accumulator_dtype(dtype: np.dtype) -> np.dtype:
-    """What blocks of `dtype` are added up in: at least float32."""
-    return np.dtype(np.float32) if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
+AxisName = str | tuple[str, ...]
 
 
-def psum(x: ShardedArray, axis: str | tuple[str, ...]) -> ShardedArray:
-    """Sum of the blocks of a group, on each of its devices."""
-    names = check.axis_names(axis, x.mesh.axes)
-    total = _reduced(x, names)
+# --- reductions -----------------------------------------------------------------------------------------------------
+
+
+def psum(x: ShardedArray, axis_name: AxisName) -> ShardedArray:
+    """Sum of the blocks of a group, on each of its devices.
+
+    Parameters
+    ----------
+    x : ShardedArray of booleans (added as int32, as JAX does), integers, floats, bfloat16 or complex
+    axis_name : a mesh axis, or a tuple of several
+
+    Returns
+    -------
+    ShardedArray with blocks of the same shape and dtype
+
+    Raises
+    ------
+    ValueError : unknown axis. TypeError : x is no ShardedArray, or of another dtype
+
+    Notes
+    -----
+    Adds in the order of the members, ((x0 + x1) + x2) ..., 16-bit floats in float32, integers modulo 2**bits: the same
+    bits for every engine and number of ranks and threads. Every NaN is the positive quiet one.
+    """
+    names = _names(x, axis_name, "psum")
+    check.numeric(x.dtype, "psum")
+    return _all_reduced(x if x.dtype != bool else _as(x, np.dtype(np.int32)), names, Reduction(SUM), "psum")
+
+
+def pmean(x: ShardedArray, axis_name: AxisName) -> ShardedArray:
+    """Mean of the blocks of a group, on each of its devices; see `psum`.
+
+    Booleans and integers give float64, the wrapped sum divided; 16-bit floats are divided in float32, then rounded.
+
+    Raises
+    ------
+    ValueError : as `psum`; an axis of x is split over axis_name and padded
+    """
+    names = _names(x, axis_name, "pmean")
+    _refuse_filling(x, names, "pmean")
+    check.numeric(x.dtype, "pmean")
     n = x.mesh.axis_size(names)
-    _enter(x, "psum", names, 2 * (n - 1) * x.nbytes_block * (x.mesh.size // n))
-    return total
+    if x.dtype.kind not in "biu":
+        return _all_reduced(x, names, Reduction(SUM, n), "pmean")
+    total = psum(x, names)
+    return _as(total, np.dtype(np.float64), n)
 
 
-def pmean(x: ShardedArray, axis: str | tuple[str, ...]) -> ShardedArray:
-    """Mean of the blocks of a group, on each of its devices."""
-    total = psum(x, axis)
-    if total.local is not None:
-        total.local /= x.mesh.axis_size(axis)
-    return total
+def pmax(x: ShardedArray, axis_name: AxisName) -> ShardedArray:
+    """Largest of the blocks of a group, element by element, on each of its devices. NaN is the largest of all.
+
+    Raises
+    ------
+    ValueError : as `pmean`. TypeError : as `psum`; complex numbers
+    """
+    return _extreme(x, axis_name, LARGEST, "pmax")
 
 
-def _reduced(x: ShardedArray, names: tuple[str, ...]) -> ShardedArray:
-    mesh, n = x.mesh, x.mesh.axis_size(names)
-    spec = x.spec.without(names)
-    local = None
-    if x.local is not None:
-        size = math.prod(x.block_shape)
-        chunk = -(-size // n)
-        padded = np.zeros((mesh.n_local, n * chunk), x.dtype)
-        padded[:, :size] = x.local.reshape(mesh.n_local, size)
-        groups = mesh.groups(names)
-        received = mesh.engine.all_to_all(mesh, groups, padded.reshape(mesh.n_local, n, chunk))
-        total = received[:, 0].astype(accumulator_dtype(x.dtype))
-        for member in range(1, n):
-            total += received[:, member]
-        gathered = mesh.engine.all_gather(mesh, groups, total.astype(x.dtype))
-        local = np.ascontiguousarray(gathered.reshape(mesh.n_local, n * chunk)[:, :size])
-        local = local.reshape(mesh.n_local, *x.block_shape)
-    return _made(mesh, spec, x.block_shape, x.dtype, local)
-
-
-def all_gather(
-    x: ShardedArray, axis_name: str | tuple[str, ...], *, axis: int = 0, tiled: bool = False
-) -> ShardedArray:
-    """The blocks of a group, stacked along a new axis, or with `tiled` joined along an old one."""
-    names = check.axis_names(axis_name, x.mesh.axes)
-    n, block, spec = x.mesh.axis_size(names), x.block_shape, x.spec.without(names)
-    local = None
-    if x.local is not None:
-        pieces = x.mesh.engine.all_gather(x.mesh, x.mesh.groups(names), x.local)
-        local = np.ascontiguousarray(np.moveaxis(pieces, 1, axis + 1))
-        if tiled:
-            local = local.reshape(x.mesh.n_local, *_scaled(block, axis, n))
-    _enter(x, "all_gather", names, (n - 1) * x.nbytes_block * x.mesh.size)
-    if tiled:
-        return _made(x.mesh, spec, _scaled(block, axis, n), x.dtype, local)
-    entries = [spec[d] if d < len(spec) else None for d in range(x.ndim)]
-    entries.insert(axis, None)
-    return _made(x.mesh, P(*entries), (*block[:axis], n, *block[axis:]), x.dtype, local)
+def pmin(x: ShardedArray, axis_name: AxisName) -> ShardedArray:
+    """Smallest of the blocks of a group, element by element, on each of its devices; otherwise as `pmax`."""
+    return _extreme(x, axis_name, SMALLEST, "pmin")
 
 
 def psum_scatter(
-    x: ShardedArray, axis_name: str | tuple[str, ...], *, scatter_dimension: int = 0, tiled: bool = False
+    x: ShardedArray, axis_name: AxisName, *, scatter_dimension: int = 0, tiled: bool = False
 ) -> ShardedArray:
-    """Sum of the blocks of a group, of which each device keeps its part along `scatter_dimension`."""
-    names = check.axis_names(axis_name, x.mesh.axes)
-    mesh, n, axis = x.mesh, x.mesh.axis_size(names), scatter_dimension
-    check.divides(x.block_shape[axis], n, "scatter_dimension", names)
-    block = (*x.block_shape[:axis], n, x.block_shape[axis] // n, *x.block_shape[axis + 1 :])
-    local = None
-    if x.local is not None:
-        pieces = np.ascontiguousarray(np.moveaxis(x.local.reshape(mesh.n_local, *block), axis + 1, 1))
-        received = mesh.engine.all_to_all(mesh, mesh.groups(names), pieces)
-        total = received[:, 0].astype(accumulator_dtype(x.dtype))
-        for member in range(1, n):
-            total += received[:, member]
-        local = total.astype(x.dtype, copy=False)
-    _enter(x, "psum_scatter", names, (n - 1) * x.nbytes_block // n * mesh.size)
-    spec = x.spec.without(names)
-    kept = (*block[:axis], *block[axis + 1 :])
+    """Sum of the blocks of a group, of which each device keeps its part along `scatter_dimension`.
+
+    Parameters
+    ----------
+    x, axis_name : as for `psum`
+    scatter_dimension : axis of the block, cut among the members in order
+    tiled : False: the axis has one element for each member and is dropped. True: it divides by their number
+
+    Raises
+    ------
+    ValueError : as `psum`; no such axis, or a length that does not fit
+    """
+    names = _names(x, axis_name, "psum_scatter")
+    check.numeric(x.dtype, "psum_scatter")
+    if x.dtype == bool:
+        x = _as(x, np.dtype(np.int32))
+    axis, n = check.dimension(scatter_dimension, x.ndim, "scatter_dimension"), x.mesh.axis_size(names)
+    _check_part(x, axis, n, "scatter_dimension", names, tiled)
+    local = None if x.mesh.is_dry else reduced_part(x, names, axis, Reduction(SUM))
+    _enter(x, "psum_scatter", names, (n - 1) * (x.nbytes_block // n) * x.mesh.size)
+    entries, lengths = _released(x, names)
+    entries[axis] += names
+    return _result(x, entries, lengths, local, dropped=None if tiled else axis)
+
+
+# --- moves ----------------------------------------------------------------------------------------------------------
+
+
+def all_gather(x: ShardedArray, axis_name: AxisName, *, axis: int = 0, tiled: bool = False) -> ShardedArray:
+    """The blocks of a group, stacked along a new axis or joined along an old one, on each of its devices.
+
+    Parameters
+    ----------
+    x : ShardedArray of any dtype
+    axis_name : a mesh axis, or a tuple of several
+    axis : where the new axis stands in the result; with tiled, the axis of the block to join along
+    tiled : whether to join
+
+    Raises
+    ------
+    ValueError : unknown mesh axis, no such axis of the block. TypeError : x is no ShardedArray
+    """
+    names = _names(x, axis_name, "all_gather")
+    axis, n = check.dimension(axis, x.ndim + (not tiled), "axis"), x.mesh.axis_size(names)
+    entries, lengths = _released(x, names)
+    whole = tiled and _is_cut_by(x, axis, names)
     if tiled:
-        return _made(mesh, spec.replaced(axis, (*spec.names(axis), *names), x.ndim), kept, x.dtype, local)
-    if block[axis + 1] != 1:
-        raise ValueError(f"Without tiled=True scatter_dimension must have {n} elements. Got {x.block_shape[axis]}.")
-    entries = [spec[d] if d < len(spec) else None for d in range(x.ndim) if d != axis]
-    if local is not None:
-        local = local.reshape(mesh.n_local, *kept[:axis], *kept[axis + 1 :])
-    return _made(mesh, P(*entries), (*kept[:axis], *kept[axis + 1 :]), x.dtype, local)
+        lengths[axis] = x.shape[axis] if whole else _joined_length(x, axis, names)
+    else:
+        entries.insert(axis, ())
+        lengths.insert(axis, n)
+    local = None
+    if not x.mesh.is_dry:
+        pieces = x.mesh.engine.all_gather(x.mesh, x.mesh.groups(names), blocks_of(x))
+        local = _join(pieces, axis, x.block_shape, lengths[axis] if whole else None, tiled)
+    _enter(x, "all_gather", names, (n - 1) * x.nbytes_block * x.mesh.size)
+    return _result(x, entries, lengths, local)
 
 
 def all_to_all(
-    x: ShardedArray, axis_name: str | tuple[str, ...], split_axis: int, concat_axis: int, *, tiled: bool = True
+    x: ShardedArray, axis_name: AxisName, split_axis: int, concat_axis: int, *, tiled: bool = False
 ) -> ShardedArray:
-    """Cut the block along `split_axis`, send part j to member j, and join what comes along `concat_axis`."""
-    names = check.axis_names(axis_name, x.mesh.axes)
+    """Cut the block along `split_axis`, send part j to member j, and join what comes along `concat_axis`.
+
+    Parameters
+    ----------
+    x : ShardedArray of any dtype
+    axis_name : a mesh axis, or a tuple of several
+    split_axis : axis of the block
+    concat_axis : axis of the result along which parts lie in order of the members they come from
+    tiled : False: split_axis has one element for each member and is dropped, concat_axis is new, numbered in the
+        result. True: split_axis divides by the number of members, and parts are joined along the old axis concat_axis
+
+    Raises
+    ------
+    ValueError : unknown mesh axis, no such axis of the block, a length that does not fit.
+    TypeError : x is no ShardedArray
+
+    Notes
+    -----
+    ``all_to_all(x, "sp", 1, 2, tiled=True)`` takes an array from ``P(None, None, "sp")`` to ``P(None, "sp")``.
+    """
+    names = _names(x, axis_name, "all_to_all")
     mesh, n = x.mesh, x.mesh.axis_size(names)
-    check.divides(x.block_shape[split_axis], n, "split_axis", names)
-    block = (*x.block_shape[:split_axis], n, x.block_shape[split_axis] // n, *x.block_shape[split_axis + 1 :])
-    kept = (*block[:split_axis], *block[split_axis + 1 :])
+    split = check.dimension(split_axis, x.ndim, "split_axis")
+    concat = check.dimension(concat_axis, x.ndim, "concat_axis")
+    _check_part(x, split, n, "split_axis", names, tiled)
+    block = (*x.block_shape[:split], n, x.block_shape[split] // n, *x.block_shape[split + 1 :])
+    part = (*block[:split], *block[split + 1 :]) if tiled else (*block[:split], *block[split + 2 :])
+    entries, lengths = _released(x, names)
+    whole = tiled and split != concat and _is_cut_by(x, concat, names)
+    if tiled:
+        lengths[concat] = x.shape[concat] if whole else _joined_length(x, concat, names)
+        entries[split] += names
+    else:
+        del entries[split], lengths[split]
+        entries.insert(concat, ())
+        lengths.insert(concat, n)
     local = None
-    if x.local is not None:
-        pieces = np.ascontiguousarray(np.moveaxis(x.local.reshape(mesh.n_local, *block), split_axis + 1, 1))
-        received = mesh.engine.all_to_all(mesh, mesh.groups(names), pieces)
-        joined = np.ascontiguousarray(np.moveaxis(received, 1, concat_axis + 1))
-        local = joined.reshape(mesh.n_local, *_scaled(kept, concat_axis, n))
-    _enter(x, "all_to_all", names, (n - 1) * x.nbytes_block // n * mesh.size)
-    spec = x.spec.without(names)
-    spec = spec.replaced(split_axis, (*spec.names(split_axis), *names), x.ndim)
-    return _made(mesh, spec, _scaled(kept, concat_axis, n), x.dtype, local)
+    if not mesh.is_dry:
+        pieces = np.ascontiguousarray(np.moveaxis(blocks_of(x).reshape(mesh.n_local, *block), split + 1, 1))
+        received = mesh.engine.all_to_all(mesh, mesh.groups(names), pieces.reshape(mesh.n_local, n, *part))
+        local = _join(received, concat, part, lengths[concat] if whole else None, tiled)
+    _enter(x, "all_to_all", names, (n - 1) * (x.nbytes_block // n) * mesh.size)
+    return _result(x, entries, lengths, local)
 
 
-def ppermute(x: ShardedArray, axis_name: str | tuple[str, ...], perm: Any) -> ShardedArray:
-    """Send blocks along an axis: `perm` has (source, destination) indices; who gets none has zeros."""
-    names = check.axis_names(axis_name, x.mesh.axes)
-    mesh, groups = x.mesh, x.mesh.groups(names)
-    pairs = check.permutation(perm, groups.shape[1])
+def ppermute(x: ShardedArray, axis_name: AxisName, perm: Any) -> ShardedArray:
+    """Send blocks along a mesh axis.
+
+    Parameters
+    ----------
+    x : ShardedArray of any dtype
+    axis_name : a mesh axis, or a tuple of several
+    perm : (source, destination) pairs of member indices, each source and each destination at most once. A member that
+        is no destination has zeros
+
+    Raises
+    ------
+    ValueError : unknown axis, an index twice or out of range. TypeError : x is no ShardedArray, perm holds no pairs
+    """
+    names = _names(x, axis_name, "ppermute")
+    mesh, n = x.mesh, x.mesh.axis_size(names)
+    pairs = check_mesh.permutation(perm, n)
     local = None
-    if x.local is not None:
+    if not mesh.is_dry:
+        groups = mesh.groups(names)
         source = np.full(mesh.size, -1)
         for start, end in pairs:
             source[groups[:, end]] = groups[:, start]
         local = mesh.engine.send(mesh, mesh, x.local, source)
     moved = sum(start != end for start, end in pairs)
-    _enter(x, "ppermute", names, moved * x.nbytes_block * (mesh.size // groups.shape[1]))
-    return _made(mesh, x.spec, x.block_shape, x.dtype, local)
+    _enter(x, "ppermute", names, moved * x.nbytes_block * (mesh.size // n))
+    shape = [
+        block * parts_of(x.spec, d, mesh.axes) if set(x.spec.names(d)) & set(names) else length
+        for d, (block, length) in enumerate(zip(x.block_shape, x.shape))
+    ]
+    return ShardedArray(mesh, x.spec, tuple(shape), x.dtype, local)
 
 
 def transfer(x: ShardedArray, target: Mesh) -> ShardedArray:
-    """The array on another mesh of the same axes, such as the next stage of a pipeline: device by device."""
-    check.same_axes(x.mesh.axes, target.axes)
+    """The array on another part of its mesh, with the same axes, such as the next stage of a pipeline.
+
+    Each device sends its block to the device of `target` with the same indices.
+
+    Raises
+    ------
+    ValueError : target has other axes, or is no part of the mesh that the mesh of x was made of by `Mesh.at`
+    TypeError : x is no ShardedArray
+    """
+    check.sharded(x, ShardedArray, "transfer")
+    check_mesh.same_axes(x.mesh.axes, target.axes)
+    check.one_origin(x.mesh.ledger is target.ledger)
     local = None
-    if x.local is not None:
+    if not x.mesh.is_dry:
         local = x.mesh.engine.send(x.mesh, target, x.local, np.arange(target.size))
-    _enter(x, "ppermute", (), x.nbytes_block * x.mesh.size)
+    moved = int(np.count_nonzero(x.mesh.devices != target.devices))
+    _enter(x, "ppermute", (), moved * x.nbytes_block)
     return ShardedArray(target, x.spec, x.shape, x.dtype, local)
 
 
-def _scaled(block: tuple[int, ...], axis: int, factor: int) -> tuple[int, ...]:
-    return (*block[:axis], block[axis] * factor, *block[axis + 1 :])
+# --- parts of the above ---------------------------------------------------------------------------------------------
 
 
-def _made(mesh: Mesh, spec: P, block: tuple[int, ...], dtype: Any, local: np.ndarray | None) -> ShardedArray:
-    """The array whose blocks have this shape."""
-    shape = tuple(length * parts_of(spec, dimension, mesh.axes) for dimension, length in enumerate(block))
-    return ShardedArray(mesh, spec, shape, dtype, local)
+def _names(x: Any, axis_name: Any, function: str) -> tuple[str, ...]:
+    check.sharded(x, ShardedArray, function)
+    return check.group_axes(axis_name, x.mesh.axes)
 
 
-def _enter(x: ShardedArray, kind: str, names: tuple[str, ...], sent_bytes: int) -> None:
-    n = x.mesh.axis_size(names) if names else 2
+def _all_reduced(x: ShardedArray, names: tuple[str, ...], reduction: Reduction, name: str) -> ShardedArray:
+    local = None if x.mesh.is_dry else reduced(x, names, reduction)
+    n = x.mesh.axis_size(names)
+    # All but its own part of a block leave each member, and the sum of its part goes to all others.
+    _enter(x, "psum", names, 2 * (n - 1) * x.nbytes_block * (x.mesh.size // n), name)
+    return _result(x, *_released(x, names), local)
+
+
+def _extreme(x: ShardedArray, axis_name: AxisName, operation: int, name: str) -> ShardedArray:
+    names = _names(x, axis_name, name)
+    _refuse_filling(x, names, name)
+    check.ordered(x.dtype, name)
+    return _all_reduced(x, names, Reduction(operation), name)
+
+
+def _refuse_filling(x: ShardedArray, names: tuple[str, ...], name: str) -> None:
+    split = [d for d in range(x.ndim) if set(x.spec.names(d)) & set(names)]
+    check.no_filling([d for d in split if x.shape[d] % parts_of(x.spec, d, x.mesh.axes)], name, names)
+
+
+def _check_part(x: ShardedArray, axis: int, n: int, name: str, names: tuple[str, ...], tiled: bool) -> None:
+    (check.divides if tiled else check.one_each)(x.block_shape, axis, n, name, names)
+
+
+def _as(x: ShardedArray, dtype: np.dtype, divisor: int = 1) -> ShardedArray:
+    """The same array in another dtype, divided."""
+    local = None if x.mesh.is_dry else blocks_of(x).astype(dtype)
+    if local is not None and divisor != 1:
+        local /= divisor
+    return ShardedArray(x.mesh, x.spec, x.shape, dtype, local)
+
+
+def _released(x: ShardedArray, names: tuple[str, ...]) -> tuple[list[tuple[str, ...]], list[int]]:
+    """Mesh axes and length of each axis of the array, once the blocks along `names` are no longer parts of it."""
+    entries, lengths = [], []
+    spec = x.spec.without(names)
+    for d in range(x.ndim):
+        entries.append(spec.names(d))
+        is_split = len(spec.names(d)) < len(x.spec.names(d))
+        lengths.append(x.block_shape[d] * parts_of(spec, d, x.mesh.axes) if is_split else x.shape[d])
+    return entries, lengths
+
+
+def _is_cut_by(x: ShardedArray, axis: int, names: tuple[str, ...]) -> bool:
+    """Whether the blocks of a group, joined along an axis, are the whole of it and the padding."""
+    return x.spec.names(axis) == names
+
+
+def _joined_length(x: ShardedArray, axis: int, names: tuple[str, ...]) -> int:
+    """Length of an axis along which the blocks of a group are joined among others."""
+    return x.block_shape[axis] * x.mesh.axis_size(names) * parts_of(x.spec.without(names), axis, x.mesh.axes)
+
+
+def _join(pieces: np.ndarray, axis: int, piece: tuple[int, ...], length: int | None, tiled: bool) -> np.ndarray:
+    """pieces (n_local, n, *piece), stacked along `axis`, or joined along it and cut to `length`."""
+    local = np.ascontiguousarray(np.moveaxis(pieces, 1, axis + 1))
+    if not tiled:
+        return local
+    n_local, n = pieces.shape[:2]
+    local = local.reshape(n_local, *piece[:axis], n * piece[axis], *piece[axis + 1 :])
+    if length is None or length == n * piece[axis]:
+        return local
+    return np.ascontiguousarray(local[(slice(None),) * (axis + 1) + (slice(length),)])
+
+
+def _result(
+    x: ShardedArray,
+    entries: list[tuple[str, ...]],
+    lengths: list[int],
+    local: np.ndarray | None,
+    dropped: int | None = None,
+) -> ShardedArray:
+    """The array with these mesh axes and lengths; without the axis `dropped`, of which each device has one element."""
+    if dropped is not None:
+        del entries[dropped], lengths[dropped]
+        if local is not None:
+            local = local.reshape(*local.shape[: dropped + 1], *local.shape[dropped + 2 :])
+    return ShardedArray(x.mesh, P(*map(entry_of, entries)), tuple(lengths), x.dtype, local)
+
+
+def _enter(x: ShardedArray, kind: str, names: tuple[str, ...], sent_bytes: int, name: str = "") -> None:
+    devices = x.mesh.axis_size(names) if names else 2
     x.mesh.ledger.add(
-        x.mesh, kind, axis=",".join(names), devices=n, entering_bytes=x.nbytes_block, sent_bytes=sent_bytes
+        x.mesh,
+        kind,
+        axis=",".join(names),
+        devices=devices,
+        entering_bytes=x.nbytes_block,
+        sent_bytes=sent_bytes,
+        name=name or kind,
     )
