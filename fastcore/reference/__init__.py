@@ -94,6 +94,8 @@ from fastcore.reference.sharding_collectives import (
     psum,
     psum_scatter,
 )
+from fastcore.reference.sharding_optimizer import adam_step, sgd_step
+from fastcore.reference.sharding_ring import attention_backward
 
 __all__ = [
     "accuracy_score",
@@ -103,6 +105,7 @@ __all__ = [
     "adjusted_rand_score",
     "all_gather",
     "all_to_all",
+    "attention_backward",
     "attention_weights",
     "auc",
     "average_precision_score",

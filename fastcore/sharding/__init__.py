@@ -42,13 +42,13 @@ _MODULE_OF = {
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
-    "SGD",
     "Action",
     "Adam",
     "AdamW",
     "Link",
     "Mesh",
     "P",
+    "SGD",
     "ShardedArray",
     "Timeline",
     "ZeroOptimizer",
@@ -56,6 +56,9 @@ __all__ = [
     "all_to_all",
     "device_function",
     "device_kernel",
+    "pipeline_bubble",
+    "pipeline_in_flight",
+    "pipeline_schedule",
     "pmax",
     "pmean",
     "pmin",
