@@ -42,13 +42,13 @@ _MODULE_OF = {
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
+    "SGD",
     "Action",
     "Adam",
     "AdamW",
     "Link",
     "Mesh",
     "P",
-    "SGD",
     "ShardedArray",
     "Timeline",
     "ZeroOptimizer",

@@ -23,10 +23,30 @@ from fastcore._core import validate_sharding as check_mesh
 from fastcore._core import validate_sharding_collectives as check
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.mesh import Mesh
-from fastcore.sharding.reduction import LARGEST, SMALLEST, SUM, Reduction, blocks_of, reduced, reduced_part
+from fastcore.sharding.reduction import (
+    LARGEST,
+    SMALLEST,
+    SUM,
+    Reduction,
+    accumulator_dtype,
+    blocks_of,
+    reduced,
+    reduced_part,
+)
 from fastcore.sharding.spec import P, entry_of, parts_of
 
-__all__ = ["all_gather", "all_to_all", "pmax", "pmean", "pmin", "ppermute", "psum", "psum_scatter", "transfer"]
+__all__ = [
+    "accumulator_dtype",
+    "all_gather",
+    "all_to_all",
+    "pmax",
+    "pmean",
+    "pmin",
+    "ppermute",
+    "psum",
+    "psum_scatter",
+    "transfer",
+]
 
 AxisName = str | tuple[str, ...]
 
@@ -254,7 +274,16 @@ def transfer(x: ShardedArray, target: Mesh) -> ShardedArray:
     if not x.mesh.is_dry:
         local = x.mesh.engine.send(x.mesh, target, x.local, np.arange(target.size))
     moved = int(np.count_nonzero(x.mesh.devices != target.devices))
-    _enter(x, "ppermute", (), moved * x.nbytes_block)
+    x.mesh.ledger.add(
+        x.mesh,
+        "transfer",
+        axis=",".join(name for name, index in x.mesh.fixed if dict(target.fixed)[name] != index),
+        devices=2,
+        entering_bytes=x.nbytes_block,
+        sent_bytes=moved * x.nbytes_block,
+        name="transfer",
+        target=target,
+    )
     return ShardedArray(target, x.spec, x.shape, x.dtype, local)
 
 
@@ -270,7 +299,8 @@ def _all_reduced(x: ShardedArray, names: tuple[str, ...], reduction: Reduction, 
     local = None if x.mesh.is_dry else reduced(x, names, reduction)
     n = x.mesh.axis_size(names)
     # All but its own part of a block leave each member, and the sum of its part goes to all others.
-    _enter(x, "psum", names, 2 * (n - 1) * x.nbytes_block * (x.mesh.size // n), name)
+    kind = "psum" if name == "pmean" else name
+    _enter(x, kind, names, 2 * (n - 1) * x.nbytes_block * (x.mesh.size // n), name)
     return _result(x, *_released(x, names), local)
 
 
@@ -347,12 +377,11 @@ def _result(
 
 
 def _enter(x: ShardedArray, kind: str, names: tuple[str, ...], sent_bytes: int, name: str = "") -> None:
-    devices = x.mesh.axis_size(names) if names else 2
     x.mesh.ledger.add(
         x.mesh,
         kind,
         axis=",".join(names),
-        devices=devices,
+        devices=x.mesh.axis_size(names),
         entering_bytes=x.nbytes_block,
         sent_bytes=sent_bytes,
         name=name or kind,

@@ -11,7 +11,7 @@ from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.kernels.collectives import LARGEST, SMALLEST, SUM, reduce_floats
 from fastcore.sharding.mesh import Mesh
 
-__all__ = ["LARGEST", "SMALLEST", "SUM", "Reduction", "blocks_of", "reduced", "reduced_part"]
+__all__ = ["LARGEST", "SMALLEST", "SUM", "Reduction", "accumulator_dtype", "blocks_of", "reduced", "reduced_part"]
 
 _UFUNCS = {SUM: np.add, LARGEST: np.maximum, SMALLEST: np.minimum}
 
@@ -67,6 +67,11 @@ def reduced_part(x: ShardedArray, names: tuple[str, ...], axis: int, reduction: 
     return _reduced_pieces(received, reduction).reshape(mesh.n_local, *kept)
 
 
+def accumulator_dtype(dtype: np.dtype) -> np.dtype:
+    """What blocks of `dtype` are added up in: at least float32."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
+
+
 def reduce_rows(
     rows: np.ndarray, members: np.ndarray, reduction: Reduction, targets: np.ndarray, out: np.ndarray
 ) -> None:
@@ -81,9 +86,10 @@ def reduce_rows(
         rows, out, dtype = rows.view(part), out.view(part), part
     if dtype in (np.float32, np.float64):
         reduce_floats(rows, members, operation, divisor, targets, out)
-    elif dtype.itemsize == 2 and dtype.kind not in "iu":
-        total = np.empty((len(members), rows.shape[1]), np.float32)
-        reduce_floats(rows.astype(np.float32), members, operation, divisor, np.arange(len(members))[:, None], total)
+    elif accumulator_dtype(dtype) != dtype:
+        wide = rows.astype(accumulator_dtype(dtype))
+        total = np.empty((len(members), rows.shape[1]), wide.dtype)
+        reduce_floats(wide, members, operation, divisor, np.arange(len(members))[:, None], total)
         out[targets] = total.astype(dtype)[:, None]
     else:
         total = rows[members[:, 0]]
