@@ -1,9 +1,9 @@
 """Checks of the arguments of `fastcore.integrations`, and their messages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from fastcore._core.validate import kind_of, shown
+from fastcore._core.validate import counted, kind_of, shown
 
 
 def known_name(x: Any, name: str, known: Collection[str], lister: str) -> str:
@@ -18,3 +18,27 @@ def known_name(x: Any, name: str, known: Collection[str], lister: str) -> str:
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"{name} must be one of {lister}(). Got {shown(x)}. {hint}".rstrip())
     return x
+
+
+# --- dask ---
+
+
+def number_of_arrays(given: int, names: Sequence[str], metric: str) -> None:
+    if given != len(names):
+        raise TypeError(f"{metric} takes {', '.join(names)}. Got {given} array(s); options go by name.")
+
+
+def have_samples(axes: Mapping[str, int]) -> None:
+    for name, number in axes.items():
+        if not number:
+            raise ValueError(f"{name} must have a first axis of samples. Got a scalar.")
+
+
+def blocks_pair(numbers: Mapping[str, int | None]) -> None:
+    """Blocks, some of unknown length: numbers along the first axis, None of arrays in memory, which have none."""
+    if len(set(numbers.values())) > 1:
+        came = ", ".join(f"{name}: {'in memory' if n is None else counted(n, 'block')}" for name, n in numbers.items())
+        raise ValueError(
+            f"Arrays with blocks of unknown length must all have as many blocks. Got {came}."
+            " Call compute_chunk_sizes() on those that are unknown."
+        )
