@@ -1,11 +1,11 @@
 """Checks of kernels that run on devices and of linear layers, and the messages they raise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
-from fastcore._core.validate import kind_of
+from fastcore._core.validate import is_float_type, kind_of, same_dtype
 
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
@@ -49,3 +49,57 @@ def kernel_dtype(name: str, place: int, dtype: np.dtype) -> None:
 
 def not_compiled(name: str, error: Exception) -> NoReturn:
     raise TypeError(f"device_kernel {name} cannot be compiled for these arguments: {error}") from error
+
+
+def sharded_floats(arrays: Mapping[str, Any]) -> None:
+    """Sharded arrays of one floating dtype on one mesh."""
+    for name, array in arrays.items():
+        if not hasattr(array, "block_shape"):
+            raise TypeError(f"{name} must be a ShardedArray: mesh.put makes one. Got {kind_of(array)}.")
+        if not is_float_type(array.dtype):
+            raise TypeError(f"{name} must be float32, float64, float16 or bfloat16. Got {array.dtype}.")
+    same_dtype(arrays)
+    device_arguments(", ".join(arrays), [each.mesh for each in arrays.values()])
+
+
+def linear_weight(x: Any, weight: Any, split: int, names: tuple[str, ...]) -> None:
+    """A weight (in, out) split by `names` along its axis `split` alone, that fits x."""
+    if weight.ndim != 2:
+        raise ValueError(f"weight must have two axes, (in, out). Got shape {weight.shape}.")
+    wanted = "P(None, axis)" if split else "P(axis)"
+    if weight.spec.names(split) != names or weight.spec.names(1 - split):
+        raise ValueError(f"weight must be put with {wanted}, axis {_shown(names)}. Got {weight.spec!r}.")
+    if x.ndim < 1 or x.shape[-1] != weight.shape[0]:
+        raise ValueError(f"The last axis of x must be the first of weight. Got x {x.shape}, weight {weight.shape}.")
+
+
+def last_axis(name: str, array: Any, length: int, split: tuple[str, ...], names: tuple[str, ...]) -> None:
+    """An array (..., length) whose last axis is split by `split`, and no other by `names`, the axes of the layer."""
+    if array.ndim < 1 or array.shape[-1] != length:
+        raise ValueError(f"The last axis of {name} must have {length} elements. Got shape {array.shape}.")
+    if array.spec.names(array.ndim - 1) != split:
+        rule = f"split over {_shown(split)}" if split else "whole on each device"
+        raise ValueError(f"The last axis of {name} must be {rule}. Got {array.spec!r}.")
+    others = [each for axis in range(array.ndim - 1) for each in array.spec.names(axis)]
+    if set(others) & set(names):
+        raise ValueError(f"Only the last axis of {name} may be split over {_shown(names)}. Got {array.spec!r}.")
+
+
+def linear_bias(bias: Any, length: int, split: tuple[str, ...], names: tuple[str, ...]) -> None:
+    if bias.ndim != 1:
+        raise ValueError(f"bias must have one axis. Got shape {bias.shape}.")
+    last_axis("bias", bias, length, split, names)
+
+
+def same_rows(x: Any, grad: Any) -> None:
+    """A gradient of the rows of x, in the same blocks."""
+    rows = [(each.shape[:-1], [each.spec.names(axis) for axis in range(each.ndim - 1)]) for each in (x, grad)]
+    if rows[0] != rows[1]:
+        raise ValueError(
+            f"grad_y must have the axes of x but the last, split in the same way. Got grad_y {grad.shape} by"
+            f" {grad.spec!r}, x {x.shape} by {x.spec!r}."
+        )
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return repr(names[0] if len(names) == 1 else names)

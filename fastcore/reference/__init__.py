@@ -94,6 +94,7 @@ from fastcore.reference.sharding_collectives import (
     psum,
     psum_scatter,
 )
+from fastcore.reference.sharding_linear import linear, linear_backward
 from fastcore.reference.sharding_optimizer import adam_step, sgd_step
 from fastcore.reference.sharding_ring import attention_backward
 
@@ -129,6 +130,8 @@ __all__ = [
     "layer_norm",
     "lift_curve",
     "lift_score",
+    "linear",
+    "linear_backward",
     "log_loss",
     "max_error",
     "mean_absolute_error",

@@ -26,6 +26,14 @@ _MODULE_OF = {
             "transfer",
         ),
         "device": ("device_function", "device_kernel"),
+        "linear": (
+            "ColumnParallel",
+            "RowParallel",
+            "column_parallel",
+            "column_parallel_backward",
+            "row_parallel",
+            "row_parallel_backward",
+        ),
         "schedule": (
             "Action",
             "Timeline",
@@ -46,14 +54,18 @@ __all__ = [
     "Action",
     "Adam",
     "AdamW",
+    "ColumnParallel",
     "Link",
     "Mesh",
     "P",
+    "RowParallel",
     "ShardedArray",
     "Timeline",
     "ZeroOptimizer",
     "all_gather",
     "all_to_all",
+    "column_parallel",
+    "column_parallel_backward",
     "device_function",
     "device_kernel",
     "pipeline_bubble",
@@ -65,6 +77,8 @@ __all__ = [
     "ppermute",
     "psum",
     "psum_scatter",
+    "row_parallel",
+    "row_parallel_backward",
     "simulate_schedule",
     "transfer",
 ]
@@ -83,6 +97,14 @@ if TYPE_CHECKING:
         transfer,
     )
     from fastcore.sharding.device import device_function, device_kernel
+    from fastcore.sharding.linear import (
+        ColumnParallel,
+        RowParallel,
+        column_parallel,
+        column_parallel_backward,
+        row_parallel,
+        row_parallel_backward,
+    )
     from fastcore.sharding.link import Link
     from fastcore.sharding.mesh import Mesh
     from fastcore.sharding.optimizer import ZeroOptimizer

@@ -27,7 +27,11 @@ ITEMS_PER_WORKER = 4  # parts, where devices are few: a stolen core then delays 
 
 
 def device_kernel(
-    function: Any = None, *, flops: Callable[..., float] | None = None, parts: Callable[..., int] | None = None
+    function: Any = None,
+    *,
+    flops: Callable[..., float] | None = None,
+    parts: Callable[..., int] | None = None,
+    as_rows: bool = False,
 ) -> Any:
     """A kernel of one device, run on all devices of this process in parallel, one thread a device.
 
@@ -44,6 +48,8 @@ def device_kernel(
         floating-point operations of one device, for the cost model
     parts : function of the same arguments, optional: into how many parts the work of one device can be cut, for where
         there are fewer devices than threads. The kernel then gets two more arguments, part and parts, at the end.
+    as_rows : whether blocks of any number of axes but 0 come as matrices, all axes but the last one taken together; so
+        one compiled instance serves all of them
 
     Returns
     -------
@@ -62,8 +68,9 @@ def device_kernel(
     work, devices run one after another. The result is the same, bit for bit, on any number of threads.
     """
     if function is None:
-        return functools.partial(device_kernel, flops=flops, parts=parts)
-    return functools.update_wrapper(DeviceKernel(function, flops, parts), getattr(function, "py_func", function))
+        return functools.partial(device_kernel, flops=flops, parts=parts, as_rows=as_rows)
+    run = DeviceKernel(function, flops, parts, as_rows)
+    return functools.update_wrapper(run, getattr(function, "py_func", function))
 
 
 def device_function(function: Any = None, *, flops: Callable[..., float] | None = None) -> Any:
@@ -96,10 +103,17 @@ class DeviceKernel:
 
     __name__: str
 
-    def __init__(self, function: Any, flops: Callable[..., float] | None, parts: Callable[..., int] | None) -> None:
+    def __init__(
+        self,
+        function: Any,
+        flops: Callable[..., float] | None,
+        parts: Callable[..., int] | None,
+        as_rows: bool,
+    ) -> None:
         self._kernel = function if hasattr(function, "py_func") else kernel(function)
         self._flops = flops
         self._parts = parts
+        self._as_rows = as_rows
         self._runs: dict[str, tuple[Any, int]] = {}
 
     def __call__(self, *arguments: Any) -> None:
@@ -110,6 +124,8 @@ class DeviceKernel:
         wide: dict[int, np.ndarray] = {}
         stacked = [isinstance(each, ShardedArray) for each in arguments]
         given = [_widened(each, wide) for each in values]
+        if self._as_rows:
+            given = [_matrices(*each) for each in zip(given, stacked)]
         most = 1 if self._parts is None else max(1, self._parts(*arguments))
         if config.DISABLE_JIT:
             self._interpret(mesh.n_local, given, stacked)
@@ -175,6 +191,14 @@ class DeviceKernel:
 
 def _is_half(dtype: np.dtype) -> bool:
     return dtype.char == "e" or dtype.name == "bfloat16"
+
+
+def _matrices(values: np.ndarray, stacked: bool) -> np.ndarray:
+    """Blocks of any number of axes but 0 as matrices of rows."""
+    lengths = values.shape[stacked:]
+    if not lengths:
+        return values
+    return values.reshape(*values.shape[:stacked], math.prod(lengths[:-1]), lengths[-1])
 
 
 def _widened(values: np.ndarray, wide: dict[int, np.ndarray]) -> np.ndarray:

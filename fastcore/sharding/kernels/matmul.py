@@ -15,12 +15,25 @@ import numpy as np
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.tile import TILE_ROWS, TILE_VECTORS, lanes_of, multiply_add, transpose, transpose_part
+from fastcore._core.tile import TILE_ROWS, TILE_VECTORS, lanes_of, multiply_add, native_lanes, transpose, transpose_part
 
-__all__ = ["product", "product_add", "product_nt", "product_nt_add", "product_tn", "product_tn_add"]
+__all__ = [
+    "as_matrix",
+    "most_parts",
+    "multiply_part",
+    "product",
+    "product_add",
+    "product_nt",
+    "product_nt_add",
+    "product_tn",
+    "product_tn_add",
+    "transposed",
+]
 
 # Rows of a panel: 64 KB of 4 vectors of 64 bytes, in a level 2 cache of 512 KB and more beside the rows of x.
 DEPTH = 256
+# Rows of a share of the rows: enough for the panel, packed once a share, to be used often.
+BAND = 64
 
 
 class Matrix(NamedTuple):
@@ -142,10 +155,39 @@ def multiply_columns(x, w, out, first, end, add, panels, tiles):
 @kernel
 def multiply(x, w, out, add, dtype):
     """out = x @ w, added to what is there if ``add``; matrices of `dtype`."""
-    if x.rows > 0:
-        width = TILE_VECTORS * lanes_of(out.pointer)
-        panels, tiles = np.empty(DEPTH * width, dtype), np.empty(TILE_ROWS * width, dtype)
-        multiply_columns(x, w, out, 0, w.columns, add, panels, tiles)
+    multiply_part(x, w, out, add, dtype, 0, 1)
+
+
+@kernel
+def rows_from(matrix, first, end):
+    return Matrix(
+        simd.advance(matrix.pointer, first * matrix.row_stride),
+        end - first,
+        matrix.columns,
+        matrix.row_stride,
+        matrix.column_stride,
+    )
+
+
+@kernel
+def multiply_part(x, w, out, add, dtype, part, parts):
+    """The same, of `parts` about equal shares of the columns of `out` or, if these are few, of its rows."""
+    width = TILE_VECTORS * lanes_of(out.pointer)
+    panels, bands = -(-w.columns // width), -(-x.rows // BAND)
+    first, end = 0, w.columns
+    if panels >= bands:
+        first, end = panels * part // parts * width, min(panels * (part + 1) // parts * width, w.columns)
+    else:
+        top, bottom = bands * part // parts * BAND, min(bands * (part + 1) // parts * BAND, x.rows)
+        x, out = rows_from(x, top, bottom), rows_from(out, top, bottom)
+    if x.rows > 0 and first < end:
+        panel_rows, tile_rows = np.empty(DEPTH * width, dtype), np.empty(TILE_ROWS * width, dtype)
+        multiply_columns(x, w, out, first, end, add, panel_rows, tile_rows)
+
+
+def most_parts(rows, columns, dtype):
+    """How many shares `multiply_part` can make of an output of this shape."""
+    return max(1, -(-columns // (TILE_VECTORS * native_lanes(dtype))), -(-rows // BAND))
 
 
 @kernel
