@@ -37,8 +37,8 @@ class Timeline(NamedTuple):
     """What an event simulation of a schedule gives.
 
     seconds: from the first start to the last end. busy: (p,) seconds each device computes. in_flight: (p,) int, most
-    forward passes of chunks a device has begun whose backward pass has not ended. start, end: kind → (chunks, m)
-    seconds, from when an action occupies its device until when.
+    forward passes of chunks a device has begun whose backward pass has not ended. start, end, arrival: kind → (chunks,
+    m) seconds, when an action begins and ends to compute, and when its result is where it is needed.
     """
 
     seconds: float
@@ -46,6 +46,7 @@ class Timeline(NamedTuple):
     in_flight: np.ndarray
     start: dict[str, np.ndarray]
     end: dict[str, np.ndarray]
+    arrival: dict[str, np.ndarray]
 
     @property
     def bubble(self) -> float:
@@ -201,8 +202,10 @@ Times = dict[str, list[list[float]]]
 def _play(actions: Sequence[Sequence[Action]], compute: Times, transfer: Times, blocking: bool) -> Timeline:
     """`simulate_schedule` on (chunks, m) lists."""
     chunks, microbatches, devices = len(compute[FORWARD]), len(compute[FORWARD][0]), len(actions)
-    start, end, arrival = ({kind: [[np.inf] * microbatches for _ in range(chunks)] for kind in KINDS} for _ in range(3))
-    arrival[FORWARD][0] = [0.0] * microbatches
+    start, end, arrival, needed = (
+        {kind: [[np.inf] * microbatches for _ in range(chunks)] for kind in KINDS} for _ in range(4)
+    )
+    needed[FORWARD][0] = [0.0] * microbatches  # when the input of an action is there
     positions, free, busy = [0] * devices, [0.0] * devices, [0.0] * devices
     link_free: dict[tuple[int, int], float] = {}
     ready = list(range(devices))
@@ -211,36 +214,41 @@ def _play(actions: Sequence[Sequence[Action]], compute: Times, transfer: Times, 
         row = actions[device]
         while positions[device] < len(row):
             kind, chunk, microbatch = row[positions[device]]
-            there = arrival[kind][chunk][microbatch]
+            there = needed[kind][chunk][microbatch]
             if there == np.inf:
                 break
             positions[device] += 1
             begin = max(there, free[device])
             seconds = compute[kind][chunk][microbatch]
-            done = begin + seconds
             busy[device] += seconds
-            target = chunk + 1 if kind == FORWARD else chunk - 1
-            if 0 <= target < chunks:
-                arrived, to = done, target % devices
+            free[device] = done = arrived = begin + seconds
+            target = target_of(kind, chunk, chunks)
+            if target is not None:
+                to = target[1] % devices
                 if to != device:
-                    sending = max(done, link_free.get((device, to), 0.0))
-                    arrived = link_free[device, to] = sending + transfer[kind][chunk][microbatch]
+                    arrived = max(done, link_free.get((device, to), 0.0)) + transfer[kind][chunk][microbatch]
+                    link_free[device, to] = arrived
                     ready.append(to)
                     if blocking:
-                        done = arrived
-                arrival[kind][target][microbatch] = arrived
-            elif kind == FORWARD:
-                arrival[BACKWARD][chunk][microbatch] = done
-            start[kind][chunk][microbatch], end[kind][chunk][microbatch], free[device] = begin, done, done
+                        free[device] = arrived
+                needed[target[0]][target[1]][microbatch] = arrived
+            start[kind][chunk][microbatch], end[kind][chunk][microbatch] = begin, done
+            arrival[kind][chunk][microbatch] = arrived
     check.everything_done(actions, positions)
     used = KINDS if any(action.kind == BACKWARD for action in actions[0]) else (FORWARD,)
     return Timeline(
         max(free),
         np.array(busy),
         np.array([_most_in_flight(row) for row in actions]),
-        {kind: np.array(start[kind]) for kind in used},
-        {kind: np.array(end[kind]) for kind in used},
+        *({kind: np.array(each[kind]) for kind in used} for each in (start, end, arrival)),
     )
+
+
+def target_of(kind: str, chunk: int, chunks: int) -> tuple[str, int] | None:
+    """Kind and chunk of the action that the result goes to; None after the last."""
+    if kind == FORWARD:
+        return (FORWARD, chunk + 1) if chunk + 1 < chunks else (BACKWARD, chunk)
+    return (BACKWARD, chunk - 1) if chunk else None
 
 
 def _most_in_flight(row: Sequence[Action]) -> int:
