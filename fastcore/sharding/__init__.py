@@ -34,6 +34,7 @@ _MODULE_OF = {
             "row_parallel",
             "row_parallel_backward",
         ),
+        "pipelining": ("PipelineResult", "pipeline"),
         "schedule": (
             "Action",
             "Timeline",
@@ -58,6 +59,7 @@ __all__ = [
     "Link",
     "Mesh",
     "P",
+    "PipelineResult",
     "RowParallel",
     "ShardedArray",
     "Timeline",
@@ -68,6 +70,7 @@ __all__ = [
     "column_parallel_backward",
     "device_function",
     "device_kernel",
+    "pipeline",
     "pipeline_bubble",
     "pipeline_in_flight",
     "pipeline_schedule",
@@ -109,6 +112,7 @@ if TYPE_CHECKING:
     from fastcore.sharding.mesh import Mesh
     from fastcore.sharding.optimizer import ZeroOptimizer
     from fastcore.sharding.optimizer_rules import SGD, Adam, AdamW
+    from fastcore.sharding.pipelining import PipelineResult, pipeline
     from fastcore.sharding.schedule import (
         Action,
         Timeline,
