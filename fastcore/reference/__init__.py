@@ -96,6 +96,7 @@ from fastcore.reference.sharding_collectives import (
 )
 from fastcore.reference.sharding_linear import linear, linear_backward
 from fastcore.reference.sharding_optimizer import adam_step, sgd_step
+from fastcore.reference.sharding_pipeline import pipeline
 from fastcore.reference.sharding_ring import attention_backward
 
 __all__ = [
@@ -146,6 +147,7 @@ __all__ = [
     "normalized_mutual_info_score",
     "pair_confusion_matrix",
     "philox4x32",
+    "pipeline",
     "pmax",
     "pmean",
     "pmin",
