@@ -84,6 +84,12 @@ from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
+from fastcore.reference.sharding_block import (
+    block_weights,
+    parallel_attention,
+    parallel_mlp,
+    transformer_block,
+)
 from fastcore.reference.sharding_collectives import (
     all_gather,
     all_to_all,
@@ -112,6 +118,7 @@ __all__ = [
     "auc",
     "average_precision_score",
     "average_treatment_effect",
+    "block_weights",
     "bootstrap",
     "brier_score_loss",
     "confusion_matrix",
@@ -146,6 +153,8 @@ __all__ = [
     "mutual_info_score",
     "normalized_mutual_info_score",
     "pair_confusion_matrix",
+    "parallel_attention",
+    "parallel_mlp",
     "philox4x32",
     "pipeline",
     "pmax",
@@ -181,6 +190,7 @@ __all__ = [
     "silu",
     "solve",
     "swiglu",
+    "transformer_block",
     "uplift",
     "uplift_at_k",
     "uplift_auc_score",

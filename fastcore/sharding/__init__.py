@@ -45,6 +45,9 @@ _MODULE_OF = {
         ),
         "optimizer": ("ZeroOptimizer",),
         "optimizer_rules": ("Adam", "AdamW", "SGD"),
+        "block": ("LayerNorm", "ParallelMLP", "TransformerBlock"),
+        "layer": ("Layer", "Recomputed", "Sequential"),
+        "parallel_attention": ("ParallelAttention",),
     }.items()
     for name in names
 }
@@ -56,13 +59,20 @@ __all__ = [
     "Adam",
     "AdamW",
     "ColumnParallel",
+    "Layer",
+    "LayerNorm",
     "Link",
     "Mesh",
     "P",
+    "ParallelAttention",
+    "ParallelMLP",
     "PipelineResult",
+    "Recomputed",
     "RowParallel",
+    "Sequential",
     "ShardedArray",
     "Timeline",
+    "TransformerBlock",
     "ZeroOptimizer",
     "all_gather",
     "all_to_all",
@@ -88,6 +98,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fastcore.sharding.array import ShardedArray
+    from fastcore.sharding.block import LayerNorm, ParallelMLP, TransformerBlock
     from fastcore.sharding.collectives import (
         all_gather,
         all_to_all,
@@ -100,6 +111,7 @@ if TYPE_CHECKING:
         transfer,
     )
     from fastcore.sharding.device import device_function, device_kernel
+    from fastcore.sharding.layer import Layer, Recomputed, Sequential
     from fastcore.sharding.linear import (
         ColumnParallel,
         RowParallel,
@@ -112,6 +124,7 @@ if TYPE_CHECKING:
     from fastcore.sharding.mesh import Mesh
     from fastcore.sharding.optimizer import ZeroOptimizer
     from fastcore.sharding.optimizer_rules import SGD, Adam, AdamW
+    from fastcore.sharding.parallel_attention import ParallelAttention
     from fastcore.sharding.pipelining import PipelineResult, pipeline
     from fastcore.sharding.schedule import (
         Action,

@@ -1,0 +1,139 @@
+"""Checks of layers and losses on blocks, and the messages they raise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcore._core import validate
+from fastcore._core.validate import kind_of
+
+
+def layers(given: Sequence[Any], kind: type) -> None:
+    """At least one layer, all on one mesh."""
+    if not given:
+        raise ValueError("Sequential needs at least one layer. Got none.")
+    for place, layer in enumerate(given):
+        if not isinstance(layer, kind):
+            raise TypeError(f"Layer {place} must be a Layer, with forward and backward. Got {kind_of(layer)}.")
+        if not same_mesh(layer.mesh, given[0].mesh):  # type: ignore[attr-defined]
+            raise ValueError(
+                f"All layers must be on one mesh. Got {given[0].mesh!r} and, of layer {place}, {layer.mesh!r}."
+            )  # type: ignore[attr-defined]
+
+
+def same_mesh(mesh: Any, other: Any) -> bool:
+    return mesh is other or (mesh.ledger is other.ledger and mesh.axes == other.axes and mesh.fixed == other.fixed)
+
+
+def float_weights(weights: Any, required: Sequence[str], optional: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays by name: all that are required, none that is unknown, one of float32 and float64."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must map names to arrays. Got {kind_of(weights)}.")
+    known = (*required, *optional)
+    for name in weights:
+        if name not in known:
+            raise ValueError(f"{name!r} is not a weight of this layer, which has {', '.join(known)}.")
+    for name in required:
+        if name not in weights:
+            raise ValueError(f"weights must hold {name!r}. Got {', '.join(weights) or 'none'}.")
+    arrays = {name: validate.as_native_array(weights[name], name) for name in known if name in weights}
+    dtype = validate.same_dtype(arrays)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"weights must be float32 or float64. Got {dtype}.")
+    return arrays
+
+
+def weight_shapes(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, array in weights.items():
+        if array.shape != shapes[name]:
+            raise ValueError(f"{name} must have the shape {shapes[name]}. Got {array.shape}.")
+
+
+def matrix(array: np.ndarray, name: str) -> None:
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a matrix, (in, out). Got {array.shape}.")
+
+
+def head_counts(columns: int, num_heads: Any, num_kv_heads: Any) -> tuple[int, int]:
+    """Heads and key/value heads that divide the columns of query_weight, and each other."""
+    heads = validate.positive_index(num_heads, "num_heads")
+    groups = heads if num_kv_heads is None else validate.positive_index(num_kv_heads, "num_kv_heads")
+    if columns % heads:
+        raise ValueError(f"The columns of query_weight must be a multiple of num_heads. Got {columns} and {heads}.")
+    if heads % groups:
+        raise ValueError(f"num_heads must be a multiple of num_kv_heads. Got {heads} and {groups}.")
+    return heads, groups
+
+
+def activations(x: Any, name: str, layer: Any, features: int, array_type: type) -> None:
+    """Blocks (B, L, E) of the layer's mesh and dtype, whole along E and along the axes that split the layer."""
+    sharded(x, name, array_type)
+    if not same_mesh(x.mesh, layer.mesh):
+        raise ValueError(f"{name} must be on the mesh of the layer, {layer.mesh!r}. Got {x.mesh!r}.")
+    if x.ndim != 3 or x.shape[2] != features:
+        raise ValueError(f"{name} must have the shape (B, L, {features}). Got {x.shape}.")
+    if x.dtype != layer.dtype:
+        raise TypeError(f"{name} must be {layer.dtype} as the weights. Got {x.dtype}.")
+    if x.spec.names(2) or set(x.spec.used()) & set(layer.axes):
+        raise ValueError(
+            f"{name} must be whole along its last axis, and copied over {layer.axes}, which split the layer."
+            f" Got {x.spec!r}."
+        )
+
+
+def whole_sequences(x: Any) -> None:
+    if x.spec.names(1):
+        raise ValueError(
+            f"x must be whole along its second axis, the tokens, to which attention attends. Got {x.spec!r}."
+            " ring_attention and ulysses_attention take sequences in parts."
+        )
+
+
+def gradient(grad_y: Any, shape: tuple[int, ...], spec: Any, array_type: type) -> None:
+    """The gradient of a result: its shape, split alike."""
+    sharded(grad_y, "grad_y", array_type)
+    if grad_y.shape != shape:
+        raise ValueError(f"grad_y must have the shape of the result, {shape}. Got {grad_y.shape}.")
+    if any(grad_y.spec.names(i) != spec.names(i) for i in range(len(shape))):
+        raise ValueError(f"grad_y must be split as the result, {spec!r}. Got {grad_y.spec!r}.")
+
+
+def sharded(x: Any, name: str, array_type: type) -> None:
+    if not isinstance(x, array_type):
+        raise TypeError(f"{name} must be a ShardedArray, e.g. of mesh.put. Got {kind_of(x)}.")
+
+
+def vector(array: np.ndarray, name: str) -> tuple[int, ...]:
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} must have one axis of at least one element. Got {array.shape}.")
+    return array.shape
+
+
+def weights_of_parts(weights: Any, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Weights named "part.name", by part."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must map names to arrays. Got {kind_of(weights)}.")
+    found: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    for name, array in weights.items():
+        part, _, rest = str(name).partition(".")
+        if part not in found or not rest:
+            raise ValueError(
+                f"Names of weights must begin with {', '.join(part + '.' for part in parts)}. Got {name!r}."
+            )
+        found[part][rest] = array
+    return found
+
+
+def same_features(layers: Mapping[str, Any]) -> None:
+    """All layers have one E and one dtype."""
+    (first, model), *others = layers.items()
+    for name, layer in others:
+        if layer.embed_dim != model.embed_dim:
+            raise ValueError(
+                f"All layers must have as many features as {first}, {model.embed_dim}. Got {layer.embed_dim} in {name}."
+            )
+        if layer.dtype != model.dtype:
+            raise TypeError(
+                f"All layers must have the dtype of {first}. Got {model.dtype} and, in {name}, {layer.dtype}."
+            )

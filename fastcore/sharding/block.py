@@ -1,0 +1,276 @@
+"""Transformer blocks whose attention heads and hidden columns are spread over devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastcore._core import validate
+from fastcore._core import validate_sharding as check
+from fastcore._core import validate_sharding_block as check_block
+from fastcore.nn.activation import gelu
+from fastcore.nn.normalization import layer_norm
+from fastcore.sharding.array import ShardedArray
+from fastcore.sharding.collectives import psum
+from fastcore.sharding.contraction import add_in_place, add_vector, contract, contract_backward, sum_over_rows
+from fastcore.sharding.device import device_function, device_kernel
+from fastcore.sharding.initial import initial_weights
+from fastcore.sharding.kernels import block as kernels
+from fastcore.sharding.layer import JoinedParams, Layer, joined, matrix_of
+from fastcore.sharding.mesh import Mesh
+from fastcore.sharding.parallel_attention import ParallelAttention
+from fastcore.sharding.spec import P, entry_of
+
+__all__ = ["LayerNorm", "ParallelMLP", "TransformerBlock"]
+
+# Operations an element, roughly: an exponential or an error function counts as ten.
+_NORM_FLOPS, _NORM_BACKWARD_FLOPS, _GELU_FLOPS, _GELU_BACKWARD_FLOPS = 8.0, 16.0, 15.0, 30.0
+
+
+def _times_elements(factor: float) -> Any:
+    return lambda x, *others: factor * float(np.prod(x.block_shape))
+
+
+@device_function(flops=_times_elements(_NORM_FLOPS))
+def _normalize(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, out: np.ndarray) -> None:
+    layer_norm(x, weight.shape, weight, bias, eps, out=out)
+
+
+@device_function(flops=_times_elements(_GELU_FLOPS))
+def _gelu(x: np.ndarray, out: np.ndarray) -> None:
+    gelu(x, out=out)
+
+
+_norm_backward = device_kernel(kernels.layer_norm_backward, flops=_times_elements(_NORM_BACKWARD_FLOPS))
+_gelu_backward = device_kernel(kernels.gelu_backward, flops=_times_elements(_GELU_BACKWARD_FLOPS))
+
+
+class LayerNorm(Layer):
+    """Layer normalisation of the last axis, each device its own rows; weight and bias are copied to all.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    weights : mapping: weight (E,), bias (E,), the same in every process, one of float32 and float64
+    eps : float, not negative
+
+    Raises
+    ------
+    ValueError : shapes disagree, a weight is missing or unknown, eps is negative
+    TypeError : unsupported or mixed dtypes
+
+    Notes
+    -----
+    Backward keeps x alone, and computes mean and deviation again. Source: Ba, Kiros and Hinton 2016, eq. 4.
+    """
+
+    axes: tuple[str, ...] = ()
+
+    def __init__(self, mesh: Mesh, weights: Any, *, eps: float = 1e-5) -> None:
+        self.mesh = mesh
+        arrays = check_block.float_weights(weights, ("weight", "bias"), ())
+        (self.embed_dim,) = check_block.vector(arrays["weight"], "weight")
+        check_block.weight_shapes(arrays, dict.fromkeys(arrays, (self.embed_dim,)))
+        self.eps = validate.not_negative_float(eps, "eps")
+        self.dtype = arrays["weight"].dtype
+        self.params = {name: mesh.put(array) for name, array in arrays.items()}
+
+    def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
+        """x and the result: (B, L, E), any of B and L split."""
+        check_block.activations(x, "x", self, self.embed_dim, ShardedArray)
+        y = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
+        _normalize(x, self.params["weight"], self.params["bias"], self.eps, y)
+        return y, [x]
+
+    def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
+        """See `Layer`."""
+        x = saved.pop()
+        check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
+        grad_x = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
+        grads = {name: self.mesh.empty(each.shape, each.dtype) for name, each in self.params.items()}
+        weight, grad_weight, grad_bias = (
+            matrix_of(each, 0) for each in (self.params["weight"], grads["weight"], grads["bias"])
+        )
+        rows = (matrix_of(each, 2) for each in (x, grad_y, grad_x))
+        x_rows, grad_y_rows, grad_x_rows = rows
+        _norm_backward(x_rows, weight, grad_y_rows, self.eps, grad_x_rows, grad_weight, grad_bias)
+        return grad_x, grads
+
+
+class ParallelMLP(Layer):
+    """gelu(x up_weight + up_bias) down_weight + down_bias, each device some of the hidden columns.
+
+    One psum forward and one backward: the first product is split by columns, the second by rows.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    weights : mapping of arrays, the same in every process, one of float32 and float64:
+        up_weight (E, F), down_weight (F, E); optional up_bias (F,), down_bias (E,)
+    axis : name of the mesh axis that splits F, several, or () for none
+
+    Raises
+    ------
+    ValueError : unknown axis, shapes disagree, a weight is missing or unknown
+    TypeError : unsupported or mixed dtypes
+
+    Notes
+    -----
+    Where F does not divide by the devices, they are filled up with columns of zeros: gelu(0) = 0, so that results are
+    exact and gradients of these columns zero. Backward keeps x and the hidden columns before the activation, which it
+    computes again. Source: Shoeybi et al. 2019, "Megatron-LM", section 3, eq. 3.
+    """
+
+    def __init__(self, mesh: Mesh, weights: Any, *, axis: str | tuple[str, ...] = "tp") -> None:
+        self.mesh, self.axes = mesh, check.axis_names(axis, mesh.axes)
+        arrays = check_block.float_weights(weights, ("up_weight", "down_weight"), ("up_bias", "down_bias"))
+        check_block.matrix(arrays["up_weight"], "up_weight")
+        self.embed_dim, self.hidden_dim = embed, hidden = arrays["up_weight"].shape
+        self.dtype = arrays["up_weight"].dtype
+        shapes = {
+            "up_weight": (embed, hidden),
+            "down_weight": (hidden, embed),
+            "up_bias": (hidden,),
+            "down_bias": (embed,),
+        }
+        check_block.weight_shapes(arrays, shapes)
+        split = entry_of(self.axes)
+        specs = {"up_weight": P(None, split), "down_weight": P(split), "up_bias": P(split), "down_bias": P()}
+        self.params = {name: mesh.put(array, specs[name], pad=True) for name, array in arrays.items()}
+
+    def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
+        """x and the result: (B, L, E), copied over the devices that split the hidden columns."""
+        check_block.activations(x, "x", self, self.embed_dim, ShardedArray)
+        hidden = contract(x, self.params["up_weight"], 1, self.params.get("up_bias"))
+        y = psum(contract(self._activated(hidden), self.params["down_weight"], 1), self.axes)
+        if "down_bias" in self.params:
+            add_vector(y, self.params["down_bias"])
+        return y, [x, hidden]
+
+    def _activated(self, hidden: ShardedArray) -> ShardedArray:
+        out = self.mesh.empty(hidden.shape, hidden.dtype, hidden.spec, pad=True)
+        _gelu(hidden, out)
+        return out
+
+    def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
+        """See `Layer`."""
+        x, hidden = saved
+        saved.clear()
+        check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
+        grads = {}
+        if "down_bias" in self.params:
+            grads["down_bias"] = sum_over_rows(grad_y, self.params["down_bias"])
+        grad_hidden, grads["down_weight"] = contract_backward(
+            self._activated(hidden), self.params["down_weight"], grad_y, 1
+        )
+        _gelu_backward(matrix_of(hidden, 2), matrix_of(grad_hidden, 2))
+        del hidden
+        if "up_bias" in self.params:
+            grads["up_bias"] = sum_over_rows(grad_hidden, self.params["up_bias"])
+        grad_x, grads["up_weight"] = contract_backward(x, self.params["up_weight"], grad_hidden, 1)
+        return psum(grad_x, self.axes), grads
+
+
+class TransformerBlock(Layer):
+    """x + attention(norm1(x)), then x + mlp(norm2(x)): a pre-norm block, split over devices by heads and columns.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    weights : mapping of arrays: those of `LayerNorm` as "norm1.weight", …, and "norm2.…", of `ParallelAttention` as
+        "attention.…", of `ParallelMLP` as "mlp.…"
+    num_heads, num_kv_heads, is_causal, scale, axis : see `ParallelAttention`; is_causal is True by default
+    eps : float, of both norms
+
+    Raises
+    ------
+    ValueError, TypeError : see the parts
+
+    Notes
+    -----
+    Two psum forward and two backward, each of B L E elements. Source: Xiong et al. 2020, "On Layer Normalization in the
+    Transformer Architecture", figure 1 (b); Shoeybi et al. 2019, figure 4.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        weights: Any,
+        *,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        is_causal: bool = True,
+        scale: float | None = None,
+        eps: float = 1e-5,
+        axis: str | tuple[str, ...] = "tp",
+    ) -> None:
+        parts = check_block.weights_of_parts(weights, ("norm1", "attention", "norm2", "mlp"))
+        self.mesh = mesh
+        self.norm1 = LayerNorm(mesh, parts["norm1"], eps=eps)
+        self.attention = ParallelAttention(
+            mesh,
+            parts["attention"],
+            num_heads=num_heads,
+            num_kv_heads=num_kv_heads,
+            is_causal=is_causal,
+            scale=scale,
+            axis=axis,
+        )
+        self.norm2 = LayerNorm(mesh, parts["norm2"], eps=eps)
+        self.mlp = ParallelMLP(mesh, parts["mlp"], axis=axis)
+        layers = {"norm1": self.norm1, "attention": self.attention, "norm2": self.norm2, "mlp": self.mlp}
+        check_block.same_features(layers)
+        self.params = JoinedParams(layers)
+
+    @classmethod
+    def create(
+        cls,
+        mesh: Mesh,
+        *,
+        embed_dim: int,
+        num_heads: int,
+        hidden_dim: int,
+        num_kv_heads: int | None = None,
+        dtype: Any = np.float32,
+        seed: int = 0,
+        **options: Any,
+    ) -> TransformerBlock:
+        """A block to train: matrices normal with deviation 0.02, norms 1, biases 0; on a dry mesh shapes alone.
+
+        embed_dim (E) and num_heads (H): D = E / H; hidden_dim (F); options: as of `TransformerBlock`.
+        """
+        heads, groups = check_block.head_counts(embed_dim, num_heads, num_kv_heads)
+        columns = {"query": embed_dim, "key": embed_dim // heads * groups, "value": embed_dim // heads * groups}
+        shapes: dict[str, tuple[int, ...]] = {
+            f"norm{i}.{name}": (embed_dim,) for i in (1, 2) for name in ("weight", "bias")
+        }
+        for name, width in {**columns, "output": embed_dim}.items():
+            shapes[f"attention.{name}_weight"] = embed_dim, width
+            shapes[f"attention.{name}_bias"] = (width,)
+        shapes["mlp.up_weight"], shapes["mlp.up_bias"] = (embed_dim, hidden_dim), (hidden_dim,)
+        shapes["mlp.down_weight"], shapes["mlp.down_bias"] = (hidden_dim, embed_dim), (embed_dim,)
+        weights = initial_weights(mesh, shapes, dtype, seed, ones=("norm1.weight", "norm2.weight"))
+        return cls(mesh, weights, num_heads=heads, num_kv_heads=groups, **options)
+
+    def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[Any]]:
+        """x and the result: (B, L, E), split along B or not at all."""
+        saved: list[Any] = []
+        for norm, layer in ((self.norm1, self.attention), (self.norm2, self.mlp)):
+            normal, of_norm = norm.forward(x)
+            y, of_layer = layer.forward(normal)
+            x = add_in_place(y, x)
+            saved += [of_norm, of_layer]
+        return x, saved
+
+    def backward(self, saved: list[Any], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
+        """See `Layer`."""
+        grads: dict[str, Mapping[str, ShardedArray]] = {}
+        parts = {"norm2": self.norm2, "mlp": self.mlp}, {"norm1": self.norm1, "attention": self.attention}
+        for both in parts:
+            (name_norm, norm), (name, layer) = both.items()
+            grad_x, grads[name] = layer.backward(saved.pop(), grad_y)
+            grad_x, grads[name_norm] = norm.backward(saved.pop(), grad_x)
+            grad_y = add_in_place(grad_x, grad_y)
+        return grad_y, joined(grads)

@@ -1,0 +1,96 @@
+"""What a transformer block does on one device between its products: serial, on rows of matrices."""
+
+import math
+
+import numpy as np
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.tile import lanes_of
+from fastcore.nn.kernels.gelu import INVERSE_SQRT_2
+from fastcore.nn.kernels.layer_norm import row_of
+
+INVERSE_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+@kernel
+def add_to(total, x):
+    """total += x, both (N, D)."""
+    for i in range(total.shape[0]):
+        row, other = total[i], x[i]
+        for j in range(row.size):
+            row[j] += other[j]
+
+
+@kernel
+def add_vector(x, vector):
+    """x (N, D) += vector (1, D)."""
+    row = vector[0]
+    for i in range(x.shape[0]):
+        target = x[i]
+        for j in range(row.size):
+            target[j] += row[j]
+
+
+@kernel
+def sum_rows(x, total):
+    """total (1, D) = the sum of the rows of x (N, D), in order."""
+    row = total[0]
+    row[:] = 0
+    for i in range(x.shape[0]):
+        other = x[i]
+        for j in range(row.size):
+            row[j] += other[j]
+
+
+@kernel
+def gelu_backward(x, grad):
+    """grad (N, D) *= the derivative of x Phi(x), which is Phi(x) + x phi(x) with the normal density phi."""
+    for i in range(x.shape[0]):
+        row, slope = row_of(x, i), row_of(grad, i)
+        lanes = lanes_of(row)
+        for first in range(0, x.shape[1], lanes):
+            count = min(x.shape[1] - first, lanes)
+            value = simd.load_first(simd.advance(row, first), lanes, count)
+            at = simd.advance(slope, first)
+            below = 0.5 * (1.0 + simd.erf(value * INVERSE_SQRT_2))
+            density = simd.exp(value * value * -0.5) * INVERSE_SQRT_2PI
+            derivative = simd.fma(value, density, below)
+            simd.store_first(at, simd.load_first(at, lanes, count) * derivative, count)
+
+
+@kernel
+def layer_norm_backward(x, weight, grad_y, eps, grad_x, grad_weight, grad_bias):
+    """Gradients of layer norm over rows (N, D); weight, grad_weight and grad_bias (1, D).
+
+    Mean and deviation are computed again from x. With n = (x - mean) / deviation and g = grad_y * weight:
+    grad_x = (g - mean(g) - n mean(g n)) / deviation.
+    """
+    rows, size = x.shape
+    scale, total_weight, total_bias = weight[0], grad_weight[0], grad_bias[0]
+    total_weight[:] = 0
+    total_bias[:] = 0
+    zero = scale.dtype.type(0)
+    one = scale.dtype.type(1)
+    for i in range(rows):
+        row, slope, target = x[i], grad_y[i], grad_x[i]
+        mean = zero
+        for j in range(size):
+            mean += row[j]
+        mean /= size
+        variance = zero
+        for j in range(size):
+            variance += (row[j] - mean) * (row[j] - mean)
+        inverse = one / np.sqrt(variance / size + scale.dtype.type(eps))
+        mean_g, mean_gn = zero, zero
+        for j in range(size):
+            g = slope[j] * scale[j]
+            mean_g += g
+            mean_gn += g * ((row[j] - mean) * inverse)
+        mean_g /= size
+        mean_gn /= size
+        for j in range(size):
+            normal = (row[j] - mean) * inverse
+            target[j] = (slope[j] * scale[j] - mean_g - normal * mean_gn) * inverse
+            total_weight[j] += slope[j] * normal
+            total_bias[j] += slope[j]
