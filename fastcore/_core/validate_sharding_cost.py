@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fastcore._core.validate import kind_of, shown
 
@@ -69,3 +69,7 @@ def shown_devices(devices: Any, size: int) -> list[int]:
     if any(not 0 <= number < size for number in numbers) or len(set(numbers)) < len(numbers) or not numbers:
         raise ValueError(f"devices must be distinct numbers between 0 and {size - 1}, at least one. Got {numbers}.")
     return numbers
+
+
+def plot_is_missing() -> NoReturn:
+    raise ImportError("Mesh.plot needs Matplotlib. Install it: pip install 'fastcore-kernels[plot]'.") from None

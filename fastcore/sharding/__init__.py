@@ -25,6 +25,7 @@ _MODULE_OF = {
             "psum_scatter",
             "transfer",
         ),
+        "cost": ("collective_bytes", "collective_messages", "collective_seconds"),
         "device": ("device_function", "device_kernel"),
         "linear": (
             "ColumnParallel",
@@ -35,6 +36,7 @@ _MODULE_OF = {
             "row_parallel_backward",
         ),
         "pipelining": ("PipelineResult", "pipeline"),
+        "report": ("Report",),
         "schedule": (
             "Action",
             "Timeline",
@@ -68,6 +70,7 @@ __all__ = [
     "ParallelMLP",
     "PipelineResult",
     "Recomputed",
+    "Report",
     "RowParallel",
     "Sequential",
     "ShardedArray",
@@ -76,6 +79,9 @@ __all__ = [
     "ZeroOptimizer",
     "all_gather",
     "all_to_all",
+    "collective_bytes",
+    "collective_messages",
+    "collective_seconds",
     "column_parallel",
     "column_parallel_backward",
     "device_function",
@@ -110,6 +116,7 @@ if TYPE_CHECKING:
         psum_scatter,
         transfer,
     )
+    from fastcore.sharding.cost import collective_bytes, collective_messages, collective_seconds
     from fastcore.sharding.device import device_function, device_kernel
     from fastcore.sharding.layer import Layer, Recomputed, Sequential
     from fastcore.sharding.linear import (
@@ -126,6 +133,7 @@ if TYPE_CHECKING:
     from fastcore.sharding.optimizer_rules import SGD, Adam, AdamW
     from fastcore.sharding.parallel_attention import ParallelAttention
     from fastcore.sharding.pipelining import PipelineResult, pipeline
+    from fastcore.sharding.report import Report
     from fastcore.sharding.schedule import (
         Action,
         Timeline,

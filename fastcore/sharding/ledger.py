@@ -45,13 +45,21 @@ class Span:
 
 
 class Interval(NamedTuple):
-    """When the devices of a mesh did the entries of a span, in seconds since the pipeline began. name: "forward 3"."""
+    """When the devices of a mesh did the entries of a span, in seconds since the pipeline began.
+
+    name: "forward 3", or "send forward 3" for its message to the next stage, which the devices need not wait for.
+    """
 
     name: str
     span: Span
     mesh: Mesh
     start_s: float
     end_s: float
+
+    @property
+    def sends(self) -> bool:
+        """Whether this is a message, and not work of a stage."""
+        return self.name.startswith("send")
 
 
 class Pipeline(NamedTuple):
@@ -260,9 +268,13 @@ class Ledger:
         held = self._memory.of(mesh)[0]
         return held.item() if held.size == 1 else int(held.max())
 
-    def peak_bytes(self, mesh: Mesh) -> int:
-        """The most that a device of `mesh` has held at once."""
-        return int(self._memory.of(mesh)[1].max())
+    def peak_bytes(self, mesh: Mesh | None = None) -> int:
+        """The most that a device of `mesh`, or any device, has held at once."""
+        return int((self._memory.values if mesh is None else self._memory.of(mesh))[1].max())
+
+    def peak_bytes_of(self, coordinates: Mapping[str, int]) -> int:
+        """The most that one device has held at once, by its index along each axis."""
+        return int(self._memory.values[(1, *(coordinates[name] for name in self._memory.split))])
 
     def reset(self) -> None:
         """Forget what was done; what is held stays, and is the peak from here on."""

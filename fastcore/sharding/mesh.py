@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcore._core import validate
 from fastcore._core import validate_sharding as check
+from fastcore._core import validate_sharding_cost as check_cost
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.engines import make_engine
 from fastcore.sharding.ledger import Ledger
 from fastcore.sharding.link import Link
 from fastcore.sharding.spec import P, as_spec
+
+if TYPE_CHECKING:
+    from fastcore.sharding.report import Report
 
 __all__ = ["Mesh"]
 
@@ -40,7 +44,7 @@ class Mesh:
 
     def __init__(self, axes: Mapping[str, int], *, engine: str = "simulated", link: Link | None = None) -> None:
         self.axes = check.mesh_axes(axes)
-        self.link = Link() if link is None else link
+        self.link = Link() if link is None else check_cost.link(link, Link)
         self.ledger = Ledger(self.axes)
         self.fixed: tuple[tuple[str, int], ...] = ()
         self.size = math.prod(self.axes.values())
@@ -177,3 +181,71 @@ class Mesh:
                     f" {array!r}. Is a psum missing? gather(check=False) takes the first."
                 )
         return whole
+
+    # --- costs ------------------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """What all devices did since the mesh was made, or since `reset_report`; a sub-mesh answers for all, too.
+
+        Bytes, operations and memory are counted, the same on every engine. Seconds are modelled by `link`: what this
+        process took to simulate says nothing of the time of so many devices. Not modelled: memory bandwidth, contention
+        on shared links, delays of the network's topology, and load on a device beyond the operations its kernels state.
+
+        Returns
+        -------
+        Report, whose text is a table
+        """
+        from fastcore.sharding.report import make_report
+
+        return make_report(self.ledger, self.engine.name, self.link)
+
+    def reset_report(self) -> None:
+        """Forget what was done; arrays that exist still count, and are the peak from here on."""
+        self.ledger.reset()
+
+    def chrome_trace(self, path: Any, *, devices: Any = None) -> None:
+        """Write what each device did, and when by the modelled clock, as JSON for ui.perfetto.dev or chrome://tracing.
+
+        A row a device, with its memory; messages between sub-meshes have a row of their own. Devices do one thing after
+        another, as in the upper time of `report`. Under MPI the process of device 0 writes.
+
+        Parameters
+        ----------
+        path : str or path, ends in .json, in a folder that exists
+        devices : iterable of int, the devices shown; default: all up to 32. Of more, one of each kind that a sub-mesh
+            (`at`) tells apart, up to 64: the others of its kind did the same.
+
+        Raises
+        ------
+        ValueError : another suffix, no such folder, unknown devices
+        TypeError : path is no path
+        """
+        from fastcore.sharding.trace import write_trace
+
+        file = check_cost.written_file(path, (".json",))
+        chosen = None if devices is None else check_cost.shown_devices(devices, math.prod(self.ledger.axes.values()))
+        if self._has_device_0():
+            write_trace(file, self.ledger, self.link, chosen)
+
+    def plot(self, path: Any, *, devices: Any = None) -> None:
+        """Draw the modelled clock of each device, bytes by collective, and peak memory; needs Matplotlib.
+
+        Parameters
+        ----------
+        path : str or path, ends in .png, .svg or .pdf, in a folder that exists
+        devices : see `chrome_trace`
+
+        Raises
+        ------
+        ValueError, TypeError : see `chrome_trace`
+        ImportError : Matplotlib is missing
+        """
+        from fastcore.sharding.plot import write_plot
+
+        file = check_cost.written_file(path, check_cost.PICTURES)
+        chosen = None if devices is None else check_cost.shown_devices(devices, math.prod(self.ledger.axes.values()))
+        if self._has_device_0():
+            write_plot(file, self.ledger, self.report(), chosen)
+
+    def _has_device_0(self) -> bool:
+        return bool(self.engine.is_local(np.zeros(1, np.int64))[0])
