@@ -100,6 +100,7 @@ from fastcore.reference.sharding_collectives import (
     psum,
     psum_scatter,
 )
+from fastcore.reference.sharding_experts import mixture_of_experts, mixture_of_experts_backward
 from fastcore.reference.sharding_linear import linear, linear_backward
 from fastcore.reference.sharding_optimizer import adam_step, sgd_step
 from fastcore.reference.sharding_pipeline import pipeline
@@ -148,6 +149,8 @@ __all__ = [
     "mean_squared_error",
     "median_absolute_error",
     "merge_attention_states",
+    "mixture_of_experts",
+    "mixture_of_experts_backward",
     "multi_head_attention",
     "multilabel_confusion_matrix",
     "mutual_info_score",

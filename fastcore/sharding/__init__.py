@@ -50,6 +50,8 @@ _MODULE_OF = {
         "block": ("LayerNorm", "ParallelMLP", "TransformerBlock"),
         "layer": ("Layer", "Recomputed", "Sequential"),
         "parallel_attention": ("ParallelAttention",),
+        "experts": ("MixtureOfExperts",),
+        "routing": ("Routing", "combine_tokens", "dispatch_tokens", "route_tokens"),
     }.items()
     for name in names
 }
@@ -65,12 +67,14 @@ __all__ = [
     "LayerNorm",
     "Link",
     "Mesh",
+    "MixtureOfExperts",
     "P",
     "ParallelAttention",
     "ParallelMLP",
     "PipelineResult",
     "Recomputed",
     "Report",
+    "Routing",
     "RowParallel",
     "Sequential",
     "ShardedArray",
@@ -84,8 +88,10 @@ __all__ = [
     "collective_seconds",
     "column_parallel",
     "column_parallel_backward",
+    "combine_tokens",
     "device_function",
     "device_kernel",
+    "dispatch_tokens",
     "pipeline",
     "pipeline_bubble",
     "pipeline_in_flight",
@@ -96,6 +102,7 @@ __all__ = [
     "ppermute",
     "psum",
     "psum_scatter",
+    "route_tokens",
     "row_parallel",
     "row_parallel_backward",
     "simulate_schedule",
@@ -118,6 +125,7 @@ if TYPE_CHECKING:
     )
     from fastcore.sharding.cost import collective_bytes, collective_messages, collective_seconds
     from fastcore.sharding.device import device_function, device_kernel
+    from fastcore.sharding.experts import MixtureOfExperts
     from fastcore.sharding.layer import Layer, Recomputed, Sequential
     from fastcore.sharding.linear import (
         ColumnParallel,
@@ -134,6 +142,7 @@ if TYPE_CHECKING:
     from fastcore.sharding.parallel_attention import ParallelAttention
     from fastcore.sharding.pipelining import PipelineResult, pipeline
     from fastcore.sharding.report import Report
+    from fastcore.sharding.routing import Routing, combine_tokens, dispatch_tokens, route_tokens
     from fastcore.sharding.schedule import (
         Action,
         Timeline,
