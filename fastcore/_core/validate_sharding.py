@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -119,3 +119,13 @@ def permutation(perm: Any, n: int) -> list[tuple[int, int]]:
 def same_axes(axes: Mapping[str, int], others: Mapping[str, int]) -> None:
     if dict(axes) != dict(others):
         raise ValueError(f"Both meshes must have the same axes. Got {dict(axes)} and {dict(others)}.")
+
+
+def not_pickled(kind: str, instead: str) -> NoReturn:
+    raise TypeError(f"A {kind} cannot be pickled: it belongs to the devices of this program. {instead}")
+
+
+def not_an_array(array: Any) -> NoReturn:
+    raise TypeError(
+        f"A ShardedArray must be gathered before it is a NumPy array, by all processes: array.gather(). Got {array!r}."
+    )

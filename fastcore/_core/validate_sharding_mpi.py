@@ -1,10 +1,15 @@
 """Checks of what ranks of MPI must agree on, and the messages they raise."""
 
+import math
+import operator
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from fastcore._core.validate import kind_of
 
 INSTALL = "pip install 'fastcore-kernels[mpi]'"
 MOST_RANKS_SHOWN = 8
+PATIENCE_S = 600.0
 
 
 def no_mpi(error: Exception) -> NoReturn:
@@ -35,8 +40,39 @@ def same_program(message: str) -> NoReturn:
     raise ValueError(message)
 
 
-def waited(seconds: float, what: str) -> NoReturn:
+def waited(seconds: float, what: str, variable: str) -> NoReturn:
     raise TimeoutError(
         f"Every rank must come to {what}. Waited {seconds:g} s for the others: one runs another program, or is still"
-        " computing. FASTCORE_MPI_TIMEOUT_S sets how long to wait."
+        f" computing. {variable} sets how many seconds to wait."
     )
+
+
+def patience_s(text: str | None) -> float:
+    """Seconds a rank waits for the others."""
+    if text is None:
+        return PATIENCE_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise ValueError(f"FASTCORE_MPI_TIMEOUT_S must be a positive number of seconds. Got {text!r}.")
+    return seconds
+
+
+def message_sizes(sizes: Any) -> tuple[int, ...]:
+    try:
+        lengths = tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        raise TypeError(f"sizes must be integers, bytes of messages. Got {kind_of(sizes)}.") from None
+    if len(set(lengths)) < 2 or min(lengths) < 1:
+        raise ValueError(f"sizes must be at least two different positive numbers of bytes. Got {lengths}.")
+    return lengths
+
+
+def two_ranks(num_ranks: int) -> None:
+    if num_ranks < 2:
+        raise ValueError(
+            f"fit_link measures messages between ranks and needs at least 2. Got {num_ranks}. Start the program with"
+            " mpiexec -n 2 python -m mpi4py ..., on the machines to be measured."
+        )

@@ -11,7 +11,7 @@ _MODULE_OF = {
     name: f"fastcore.sharding.{module}"
     for module, names in {
         "spec": ("P",),
-        "link": ("Link",),
+        "link": ("Link", "fit_link"),
         "mesh": ("Mesh",),
         "array": ("ShardedArray",),
         "collectives": (
@@ -92,6 +92,7 @@ __all__ = [
     "device_function",
     "device_kernel",
     "dispatch_tokens",
+    "fit_link",
     "pipeline",
     "pipeline_bubble",
     "pipeline_in_flight",
@@ -135,7 +136,7 @@ if TYPE_CHECKING:
         row_parallel,
         row_parallel_backward,
     )
-    from fastcore.sharding.link import Link
+    from fastcore.sharding.link import Link, fit_link
     from fastcore.sharding.mesh import Mesh
     from fastcore.sharding.optimizer import ZeroOptimizer
     from fastcore.sharding.optimizer_rules import SGD, Adam, AdamW

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from fastcore._core import validate_sharding as validate
 from fastcore.sharding.spec import P, parts_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,26 @@ class ShardedArray:
 
     def __repr__(self) -> str:
         return f"ShardedArray(shape={self.shape}, dtype={self.dtype}, spec={self.spec!r}, block={self.block_shape})"
+
+    def copy(self) -> ShardedArray:
+        """An array of the same values that shares no memory."""
+        local = None if self.local is None else self.local.copy()
+        return ShardedArray(self.mesh, self.spec, self.shape, self.dtype, local)
+
+    def __copy__(self) -> ShardedArray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> ShardedArray:
+        return self.copy()
+
+    def __reduce__(self) -> NoReturn:
+        validate.not_pickled("ShardedArray", "Pickle what gather() returns.")
+
+    # NumPy would take it for an object of no axes, and compute nonsense.
+    __array_ufunc__ = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        validate.not_an_array(self)
 
     def gather(self, *, check: bool = True) -> np.ndarray:
         """The whole array, in every process.

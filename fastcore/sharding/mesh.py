@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -63,6 +63,15 @@ class Mesh:
     def __repr__(self) -> str:
         fixed = "".join(f", {name}={index}" for name, index in self.fixed)
         return f"Mesh({self.axes}{fixed}, engine={self.engine.name!r})"
+
+    def __reduce__(self) -> NoReturn:
+        check.not_pickled("Mesh", "Make it anew from its axes, link and engine.")
+
+    def __copy__(self) -> Mesh:
+        return self  # copies of arrays lie on the same mesh
+
+    def __deepcopy__(self, memo: Any) -> Mesh:
+        return self
 
     def at(self, **indices: int) -> Mesh:
         """The devices with these indices along some axes, as a mesh of the other axes: ``mesh.at(pp=0)`` is a stage.
@@ -124,9 +133,10 @@ class Mesh:
         if result.local is None:
             return result
         result.local[...] = 0
-        for block, position in zip(result.local, self.positions):
+        for row, position in enumerate(self.positions):
             part = values[self.block_index(result, int(position))]
-            block[tuple(slice(length) for length in part.shape)] = part
+            place: Any = (row, *map(slice, part.shape))
+            result.local[place] = part
         return result
 
     def empty(self, shape: Any, dtype: Any, spec: Any = None, *, pad: bool = False) -> ShardedArray:
@@ -171,7 +181,7 @@ class Mesh:
         for position in range(self.size):
             index = self.block_index(array, position)
             key = tuple((part.start, part.stop) for part in index)
-            block = blocks[position][tuple(slice(part.stop - part.start) for part in index)]
+            block = blocks[(position, *(slice(part.stop - part.start) for part in index))]
             if key not in first:
                 first[key] = position
                 whole[index] = block

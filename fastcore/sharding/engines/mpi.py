@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from fastcore.sharding.engines.mpi_world import TAGS, world
 
 # Counts of MPI 3 are 32 bits.
 LARGEST_MESSAGE_BYTES = 1 << 30
+NOWHERE = np.zeros(0, np.int64)
 
 Rows = slice | np.ndarray
 
@@ -83,14 +84,18 @@ class MpiEngine:
         """pieces (mesh.n_local, …). Returns (target.n_local, …): device d of `target` gets the piece of position
         source[d] of `mesh`, zeros where that is −1; source is (target.size,)."""
         ends = (target.fixed, tuple(target.axes.items()))
-        key = self._enter("send", mesh, pieces.shape[1:], pieces.dtype, source, ends)
+        key = self._enter(
+            "send", mesh, pieces.shape[1:], pieces.dtype, source, ends, lambda: f" to {target!r}, from {source[:16]}"
+        )
         if key not in self._plans:
             self._plans[key] = self._plan_send(mesh, target, source)
         return self._exchange(self._plans[key], pieces)
 
     def all_blocks(self, mesh: Any, array: Any) -> np.ndarray:
         """(size, *block_shape): the blocks of all devices."""
-        key = self._enter("gather", mesh, array.block_shape, array.dtype, np.zeros(0, np.int64))
+        key = self._enter(
+            "gather", mesh, array.block_shape, array.dtype, NOWHERE, (array.shape, array.spec), lambda: f", {array!r}"
+        )
         if key not in self._plans:
             self._plans[key] = self._plan_all_blocks(mesh)
         blocks = self._exchange(self._plans[key], array.local)
@@ -100,11 +105,19 @@ class MpiEngine:
     # --- agreement --------------------------------------------------------------------------------------------------
 
     def _enter(
-        self, kind: str, mesh: Any, shape: tuple[int, ...], dtype: Any, ends: np.ndarray, other: Any = ()
+        self,
+        kind: str,
+        mesh: Any,
+        shape: tuple[int, ...],
+        dtype: Any,
+        ends: np.ndarray,
+        other: Any = (),
+        more: Callable[[], str] = str,
     ) -> tuple[Any, ...]:
         """Agree on the step; returns what its plan depends on."""
-        key = (kind, mesh.fixed, tuple(mesh.axes.items()), ends.shape, ends.tobytes(), other)
-        self._agree((key, shape, np.dtype(dtype).str), lambda: f"{kind} of {dtype} {shape} on {mesh!r}")
+        where = ends.shape, blake2b(ends.tobytes()).digest()
+        key = (kind, mesh.fixed, tuple(mesh.axes.items()), where, other)
+        self._agree((key, shape, np.dtype(dtype).str), lambda: f"{kind} of {dtype} {shape} on {mesh!r}{more()}")
         return key
 
     def _agree(self, what: tuple[Any, ...], text: Any) -> None:
@@ -175,7 +188,7 @@ class MpiEngine:
         for rank, which in plan.sends:
             requests += self._post(self._world.comm.Isend, given[which], rank)
         taken[plan.kept[1]] = given[plan.kept[0]]
-        self._world.wait(requests, f"step {self._world.step}")
+        self._world.wait(requests)
         for (_, places), buffer in zip(plan.receives, landed):
             if not isinstance(places, slice):
                 taken[places] = buffer

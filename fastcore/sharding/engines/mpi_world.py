@@ -9,6 +9,7 @@ later steps, and before results leave the mesh; a rank that ends its program say
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import sys
@@ -23,15 +24,21 @@ import numpy as np
 from fastcore._core import threads
 from fastcore._core import validate_sharding_mpi as check
 
-# Polls before the first sleep, then sleeps that double: MPICH's own waits spin, and take the core from the rank that
-# is waited for.
+# MPICH's own waits spin, and take the core from the rank that is waited for. Ours give it away between polls, and then
+# sleep, so that a wait takes at most this share longer.
 POLLS = 200
-FIRST_SLEEP_S = 1e-5
-LONGEST_SLEEP_S = 2e-4
+SLEEP_SHARE = 0.05
+SHORTEST_SLEEP_S = 2e-5
+LONGEST_SLEEP_S = 5e-3
 # Steps whose agreement is not known yet; a rank that is further ahead waits.
-MOST_PENDING = 64
+MOST_PENDING = 1024
 TEXT_BYTES = 400
 TAGS = 32768  # what the standard promises
+# How long a rank with an error waits for the others, so that all show theirs, before it ends them.
+LAST_WORD_S = 3.0
+TIMEOUT = "FASTCORE_MPI_TIMEOUT_S"
+
+_yield_core = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
 
 
 class _Step(NamedTuple):
@@ -64,6 +71,8 @@ class World:
     ----------
     rank, num_ranks : int
     step : int, steps taken so far
+    comm : communicator of these ranks alone
+    greatest : the reduction
     """
 
     def __init__(self) -> None:
@@ -71,9 +80,12 @@ class World:
         self._pending: deque[_Step] = deque()
         self._failure: str | None = None
         self._abandoned: list[Any] = []
+        self._describe: Callable[[], str] = str
+        self._process = os.getpid()
         self.step = 0
         self.rank = self._mpi.COMM_WORLD.rank
         self.num_ranks = self._mpi.COMM_WORLD.size
+        self.greatest = self._mpi.MAX
         self.comm = self._mpi.COMM_NULL
         self.comm, request = self._mpi.COMM_WORLD.Idup()
         self.wait([request], "the first Mesh(engine='mpi')")
@@ -95,20 +107,25 @@ class World:
         """
         self._refuse_if_failed()
         self.step += 1
+        self._describe = describe
+        if self.num_ranks == 1:
+            return
         value = int.from_bytes(digest[:8], "little") >> 2
         sent = np.array([value, -value])
         greatest = np.empty_like(sent)
-        request = self.comm.Iallreduce(sent, greatest, self._mpi.MAX)
+        request = self.comm.Iallreduce(sent, greatest, self.greatest)
         self._pending.append(_Step(self.step, describe, request, sent, greatest))
         self._look()
         if len(self._pending) > MOST_PENDING:
-            self.wait([self._pending[0].request], "the same step")
+            oldest = self._pending[0]
+            self.wait([oldest.request], f"step {oldest.number}, {oldest.describe()}")
             self._look()
 
-    def settle(self) -> None:
-        """Wait until all steps so far are known to be the same on all ranks, or raise."""
+    def settle(self, patience: float | None = None) -> None:
+        """Wait until all steps so far are known to be the same on all ranks, or raise; see `wait`."""
         while self._pending:
-            self.wait([self._pending[0].request], describe_step(self._pending[0]))
+            oldest = self._pending[0]
+            self.wait([oldest.request], f"step {oldest.number}, {oldest.describe()}", patience)
             self._look()
 
     def _look(self) -> None:
@@ -132,50 +149,61 @@ class World:
             check.same_program(self._failure)
 
     def _finish(self) -> None:
-        """At exit: tell the others, who may wait for this rank, that it has come to its end."""
-        if self._mpi.Is_finalized():
+        """At exit: tell the others, who may wait for this rank, that it has come to its end, and how."""
+        if self._mpi.Is_finalized() or os.getpid() != self._process or self.num_ranks == 1:
             return
         error = getattr(sys, "last_value", None)  # what the interpreter has shown as uncaught
-        if self._failure is None:
-            end = "the end of the program" if error is None else f"{type(error).__name__}: {error}"
-            try:
+        try:
+            if self._failure is None:
+                end = "the end of the program" if error is None else f"{type(error).__name__}: {error}"
                 self.agree(blake2b(end.encode()).digest(), lambda: end)
                 self.settle(None if error is None else LAST_WORD_S)
-            except (ValueError, TimeoutError) as difference:
-                print(f"rank {self.rank}: {difference}", file=sys.stderr, flush=True)
-        if error is not None:
-            # Messages are under way that nobody will take: MPI's own end would wait for them.
+        except (ValueError, TimeoutError) as difference:
+            print(f"rank {self.rank}: {difference}", file=sys.stderr, flush=True)
+        if error is not None or self._failure is not None:
+            # Messages may be under way that nobody will take: MPI's own end would wait for them.
+            with contextlib.suppress(TimeoutError):
+                self.wait([self._reports.Ibarrier()], "the end", LAST_WORD_S)
             self.comm.Abort(1)
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def wait(self, requests: list[Any], what: str) -> None:
+    def wait(self, requests: list[Any], what: str = "", patience: float | None = None) -> None:
         """Wait until the requests are done. Between polls the core is free.
+
+        Parameters
+        ----------
+        what : what the other ranks have to come to, for the error; by default the last step
+        patience : seconds, by default FASTCORE_MPI_TIMEOUT_S, or 600
 
         Raises
         ------
         ValueError : the ranks are found to run different programs
-        TimeoutError : nothing came for FASTCORE_MPI_TIMEOUT_S seconds, 600 by default
+        TimeoutError : nothing came for so long
         """
         try:
-            self._wait(requests, what)
+            self._wait(requests, what, patience)
         except BaseException:
             self._abandoned.append(requests)  # MPI may still write to their buffers
             raise
 
-    def _wait(self, requests: list[Any], what: str) -> None:
-        polls, pause, start = 0, FIRST_SLEEP_S, time.monotonic()
+    def _wait(self, requests: list[Any], what: str, patience: float | None) -> None:
+        polls = 0
         while not self._are_done(requests):
             self._look()
             polls += 1
-            if polls <= POLLS:
-                os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+            if polls < POLLS:
+                _yield_core()
                 continue
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_SLEEP_S)
-            if time.monotonic() - start > patience_s():
-                self._failure = self._failure or f"Rank {self.rank} waited in vain."
-                check.waited(patience_s(), what)
+            if polls == POLLS:
+                start = time.monotonic()
+                seconds = check.patience_s(os.environ.get(TIMEOUT)) if patience is None else patience
+            waited = time.monotonic() - start
+            if waited > seconds:
+                what = what or f"step {self.step}, {self._describe()}"
+                self._failure = self._failure or f"Rank {self.rank} waited in vain for the others to come to {what}."
+                check.waited(seconds, what, TIMEOUT)
+            time.sleep(min(max(waited * SLEEP_SHARE, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
 
     def _are_done(self, requests: list[Any]) -> bool:
         try:
@@ -196,7 +224,7 @@ class World:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         own = affinity()
         union = np.zeros_like(own)
-        host.Allreduce(own, union, self._mpi.MAX)
+        host.Allreduce(own, union, self.greatest)
         share = max(1, min(int(own.sum()), int(union.sum()) // host.size))
         if "NUMBA_NUM_THREADS" in os.environ or share >= threads.pool_size():
             return
@@ -210,12 +238,3 @@ def affinity() -> np.ndarray:
     mask = np.zeros(4096, np.uint8)
     mask[[core % 4096 for core in cores]] = 1
     return mask
-
-
-def describe_step(step: _Step) -> str:
-    return f"step {step.number}, {step.describe()}"
-
-
-def patience_s() -> float:
-    """Seconds after which a wait is given up."""
-    return float(os.environ.get("FASTCORE_MPI_TIMEOUT_S", "600"))
