@@ -232,7 +232,8 @@ def ppermute(x: ShardedArray, axis_name: AxisName, perm: Any) -> ShardedArray:
     x : ShardedArray of any dtype
     axis_name : a mesh axis, or a tuple of several
     perm : (source, destination) pairs of member indices, each source and each destination at most once. A member that
-        is no destination has zeros
+        is no destination has zeros. Of several axes the first is the slowest, as for `Mesh.axis_index` and all other
+        collectives; JAX's ppermute alone takes them in the order of the mesh
 
     Raises
     ------
