@@ -32,6 +32,9 @@ __all__ = [
 
 # Rows of a panel: 64 KB of 4 vectors of 64 bytes, in a level 2 cache of 512 KB and more beside the rows of x.
 DEPTH = 256
+# Rows of x that are copied at a time, 256 KB of float32; and how many panels use a copy that pays.
+PACKED_ROWS = 256
+USES = 8
 # Rows of a share of the rows: enough for the panel, packed once a share, to be used often.
 BAND = 64
 
@@ -117,39 +120,77 @@ def store_tile(tile, width, out, row, rows, column, columns):
 
 
 @kernel
-def multiply_columns(x, w, out, first, end, add, panels, tiles):
+def multiply_panel(x, out, k, first_row, end, panel, column, columns, add, tiles, width):
+    """out[:, column:] += x @ panel for the rows from `first_row` to `end` of out; x begins at that row and at k."""
+    tile = simd.pointer(tiles)
+    for row in range(first_row, end, TILE_ROWS):
+        rows = min(end - row, TILE_ROWS)
+        if add or k > 0:
+            load_tile(out, row, rows, column, columns, tile, width)
+        else:
+            tiles[:] = 0
+        matrix = simd.advance(x.pointer, (row - first_row) * x.row_stride)
+        multiply_add(
+            tile, tile, matrix, panel, width, x.row_stride, x.column_stride, rows, x.columns, TILE_ROWS, TILE_VECTORS
+        )
+        store_tile(tile, width, out, row, rows, column, columns)
+
+
+@kernel
+def multiply_columns(x, w, out, first, end, add, panels, tiles, packed):
     """out[:, first:end] = x @ w[:, first:end], added to what is there if ``add``.
 
-    panels, tiles: scratch of DEPTH and TILE_ROWS rows of TILE_VECTORS vectors.
+    panels, tiles: scratch of DEPTH and TILE_ROWS rows of TILE_VECTORS vectors. packed: scratch of PACKED_ROWS rows of
+    DEPTH elements, where it pays to copy x; empty, where x is read in place.
     """
-    panel, tile = simd.pointer(panels), simd.pointer(tiles)
+    panel, copy = simd.pointer(panels), simd.pointer(packed)
     width = TILE_VECTORS * lanes_of(panel)
-    for column in range(first, end, width):
-        columns = min(end - column, width)
-        for k in range(0, max(x.columns, 1), DEPTH):
-            depth = min(x.columns - k, DEPTH)
-            pack_panel(w, k, depth, column, columns, panel, width)
-            for row in range(0, x.rows, TILE_ROWS):
-                rows = min(x.rows - row, TILE_ROWS)
-                if add or k > 0:
-                    load_tile(out, row, rows, column, columns, tile, width)
-                else:
-                    tiles[:] = 0
-                matrix = simd.advance(x.pointer, row * x.row_stride + k * x.column_stride)
-                multiply_add(
-                    tile,
-                    tile,
-                    matrix,
-                    panel,
-                    width,
-                    x.row_stride,
-                    x.column_stride,
-                    rows,
-                    depth,
-                    TILE_ROWS,
-                    TILE_VECTORS,
-                )
-                store_tile(tile, width, out, row, rows, column, columns)
+    step = max(x.rows, 1) if packed.size == 0 else PACKED_ROWS
+    for k in range(0, max(x.columns, 1), DEPTH):
+        depth = min(x.columns - k, DEPTH)
+        for row in range(0, x.rows, step):
+            rows = min(x.rows - row, step)
+            at = simd.advance(x.pointer, row * x.row_stride + k * x.column_stride)
+            block = Matrix(at, rows, depth, x.row_stride, x.column_stride)
+            if packed.size > 0:
+                pack_panel(block, 0, rows, 0, depth, copy, DEPTH)
+                block = Matrix(copy, rows, depth, DEPTH, 1)
+            for column in range(first, end, width):
+                columns = min(end - column, width)
+                pack_panel(w, k, depth, column, columns, panel, width)
+                multiply_panel(block, out, k, row, row + rows, panel, column, columns, add, tiles, width)
+
+
+@kernel
+def add_row(x, w, out, columns, depth, k):
+    """out[0] += x[0, k] * w[k] + ... + x[0, k + depth - 1] * w[k + depth - 1], one after another; depth: 1 or 4."""
+    lanes = lanes_of(out)
+    factors = simd.advance(x.pointer, k * x.column_stride)
+    rows = simd.advance(w.pointer, k * w.row_stride)
+    for j in range(0, columns, lanes):
+        at, place = simd.advance(rows, j), simd.advance(out, j)
+        total = simd.load_first(place, lanes, columns - j)
+        total = simd.fma(simd.load_scalar(factors), simd.load_first(at, lanes, columns - j), total)
+        for i in range(1, depth):
+            factor = simd.load_scalar(simd.advance(factors, i * x.column_stride))
+            total = simd.fma(factor, simd.load_first(simd.advance(at, i * w.row_stride), lanes, columns - j), total)
+        simd.store_first(place, total, columns - j)
+
+
+@kernel
+def stream_columns(x, w, out, first, end, add):
+    """`multiply_columns` of few rows: w, which is all there is to read, goes by once a row, in the order of memory."""
+    for row in range(x.rows):
+        target = simd.advance(out.pointer, row * out.row_stride + first)
+        if not add:
+            for j in range(end - first):
+                simd.store_scalar(simd.advance(target, j), 0)
+        factors, columns = rows_from(x, row, row + 1), columns_from(w, first, end)
+        whole = x.columns // 4 * 4
+        for k in range(0, whole, 4):
+            add_row(factors, columns, target, end - first, 4, k)
+        for k in range(whole, x.columns):
+            add_row(factors, columns, target, end - first, 1, k)
 
 
 @kernel
@@ -170,6 +211,12 @@ def rows_from(matrix, first, end):
 
 
 @kernel
+def columns_from(matrix, first, end):
+    pointer = simd.advance(matrix.pointer, first * matrix.column_stride)
+    return Matrix(pointer, matrix.rows, end - first, matrix.row_stride, matrix.column_stride)
+
+
+@kernel
 def multiply_part(x, w, out, add, dtype, part, parts):
     """The same, of `parts` about equal shares of the columns of `out` or, if these are few, of its rows."""
     width = TILE_VECTORS * lanes_of(out.pointer)
@@ -180,9 +227,13 @@ def multiply_part(x, w, out, add, dtype, part, parts):
     else:
         top, bottom = bands * part // parts * BAND, min(bands * (part + 1) // parts * BAND, x.rows)
         x, out = rows_from(x, top, bottom), rows_from(out, top, bottom)
-    if x.rows > 0 and first < end:
+    if x.rows < TILE_ROWS and w.column_stride == 1 and out.column_stride == 1:
+        stream_columns(x, w, out, first, end, add)
+    elif x.rows > 0 and first < end:
         panel_rows, tile_rows = np.empty(DEPTH * width, dtype), np.empty(TILE_ROWS * width, dtype)
-        multiply_columns(x, w, out, first, end, add, panel_rows, tile_rows)
+        pays = x.column_stride != 1 or end - first >= USES * width
+        packed = np.empty(PACKED_ROWS * DEPTH if pays else 0, dtype)
+        multiply_columns(x, w, out, first, end, add, panel_rows, tile_rows, packed)
 
 
 def most_parts(rows, columns, dtype):
