@@ -105,13 +105,15 @@ class PerDevice:
 class Recording:
     """What was entered inside of `Ledger.recording`.
 
-    depth: of scopes. used: the distinct entries; places: (entries,) the index of each in it. rises: (entries,) bytes
-    held then, above those before. changes: of memory, by the axes that their mesh fixes.
+    scope: it was made in. used: the distinct entries, codes: theirs in the ledger; places: (entries,) the index of each
+    in them. rises: (entries,) bytes held then, above those before. changes: of memory, by the axes that their mesh
+    fixes.
     """
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, scope: tuple[str, ...]) -> None:
+        self.scope = scope
         self.used: list[Entry] = []
+        self.codes = np.zeros(0, np.int64)
         self.places = self.rises = np.zeros(0, np.int64)
         self.changes: dict[tuple[tuple[str, int], ...], Change] = {}
 
@@ -222,14 +224,15 @@ class Ledger:
     @contextmanager
     def recording(self) -> Iterator[Recording]:
         """What happens inside can be entered again by `replay`, without doing it. Recordings do not nest."""
-        recording = self._recording = Recording(len(self._scope))
+        recording = self._recording = Recording(self._scope)
         first = len(self.entries)
         try:
             yield recording
         finally:
             self._recording = None
-            codes, recording.places = np.unique(np.asarray(self.entries.codes[first:]), return_inverse=True)
-            recording.used = [self.entries.distinct[code] for code in codes]
+            made = np.asarray(self.entries.codes[first:])
+            recording.codes, recording.places = np.unique(made, return_inverse=True)
+            recording.used = [self.entries.distinct[code] for code in recording.codes]
             before = [self.held_bytes(entry.mesh) - recording.net(entry.mesh) for entry in recording.used]
             recording.rises = np.asarray(self.entries.held_bytes[first:]) - np.take(before, recording.places)
 
@@ -239,10 +242,12 @@ class Ledger:
         Memory rises as it did and ends as it did, which gives the same peaks where the meshes of the recording have
         the same devices, or none in common.
         """
-        scope, depth = self._scope, recording.depth
-        codes = [self.entries.code(entry._replace(scope=scope + entry.scope[depth:])) for entry in recording.used]
-        held = [self.held_bytes(entry.mesh) for entry in recording.used]
-        self.entries.extend(np.take(codes, recording.places), np.take(held, recording.places) + recording.rises)
+        scope, codes = self._scope, recording.codes
+        if scope != recording.scope:
+            moved = (entry._replace(scope=scope + entry.scope[len(recording.scope) :]) for entry in recording.used)
+            codes = np.array([self.entries.code(entry) for entry in moved], np.int64)
+        held = np.array([self.held_bytes(entry.mesh) for entry in recording.used], np.int64)
+        self.entries.extend(codes[recording.places], held[recording.places] + recording.rises)
         for change in recording.changes.values():
             for size in (change.most, change.net - change.most):
                 self.allocate(change.mesh, size)

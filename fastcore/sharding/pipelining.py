@@ -161,7 +161,8 @@ class _Run:
         """Do it, or enter it again."""
         kind, chunk, i = action
         twin = Action(kind, chunk, self.twin[i])
-        with self.ledger.scope(f"stage {chunk}", f"{what}{kind} {i}") as span:
+        # The same scope for all micro-batches: then the ledger keeps equal entries once.
+        with self.ledger.scope(f"stage {chunk}", what + kind) as span:
             if twin != action:
                 self.ledger.replay(self.recordings[what, twin])
             elif self.meshes[0].is_dry:
