@@ -100,6 +100,7 @@ from fastcore.reference.sharding_collectives import (
     psum,
     psum_scatter,
 )
+from fastcore.reference.sharding_cost import collective_bytes, collective_messages, collective_seconds
 from fastcore.reference.sharding_experts import mixture_of_experts, mixture_of_experts_backward
 from fastcore.reference.sharding_linear import linear, linear_backward
 from fastcore.reference.sharding_optimizer import adam_step, sgd_step
@@ -122,6 +123,9 @@ __all__ = [
     "block_weights",
     "bootstrap",
     "brier_score_loss",
+    "collective_bytes",
+    "collective_messages",
+    "collective_seconds",
     "confusion_matrix",
     "contingency_matrix",
     "dequantize",

@@ -83,7 +83,7 @@ def collective_bytes(kind: str, devices: int, entering_bytes: int) -> int:
     return algorithm.rounds * (n - 1) * size * (n if algorithm.whole else 1)
 
 
-def collective_seconds(kind: str, devices: int, entering_bytes: float, link: Link) -> float:
+def collective_seconds(kind: str, devices: int, entering_bytes: int, link: Link) -> float:
     """Modelled seconds, with S/n taken as it is where it does not divide.
 
     Parameters
@@ -91,9 +91,10 @@ def collective_seconds(kind: str, devices: int, entering_bytes: float, link: Lin
     kind, devices, entering_bytes : see `collective_bytes`
     link : Link
     """
-    algorithm = check.collective(kind, ALGORITHMS)
-    message_bytes = entering_bytes if algorithm.whole else entering_bytes / devices
-    return collective_messages(kind, devices) * (link.latency_s + message_bytes / link.bytes_per_s)
+    messages, link = collective_messages(kind, devices), check.link(link, Link)
+    size = check.count(entering_bytes, "entering_bytes", at_least=0)
+    message_bytes = size if ALGORITHMS[kind].whole else size / devices
+    return messages * (link.latency_s + message_bytes / link.bytes_per_s)
 
 
 class Seconds(NamedTuple):
