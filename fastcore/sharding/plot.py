@@ -74,13 +74,13 @@ def _draw_time(axes: Any, rows: list[Row], spans: dict[tuple[int, str], np.ndarr
     axes.set_xlim(left=0)
     for kind, colour in COLOURS.items():
         axes.bar([0], [0], color=colour, label=kind)
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8)
 
 
 def _draw_bars(axes: Any, names: list[str], values: list[int], title: str) -> None:
     axes.barh(range(len(values)), values, color="#6f8f72")
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.set_title(title, fontsize=9)
     axes.xaxis.set_major_formatter(lambda value, _: quantity(value, "B"))
     axes.tick_params(axis="x", labelsize=7)
