@@ -65,6 +65,28 @@ def mesh_indices(indices: Mapping[str, Any], axes: Mapping[str, int]) -> None:
             raise ValueError(f"{name} must be between 0 and {axes[name] - 1}. Got {index}.")
 
 
+def array_shape(shape: Any) -> tuple[int, ...]:
+    """A shape as NumPy takes it: integers, or one."""
+    try:
+        lengths = (operator.index(shape),) if not isinstance(shape, tuple | list) else tuple(map(operator.index, shape))
+    except TypeError:
+        raise TypeError(f"shape must be an integer or a tuple of integers. Got {shown(shape)}.") from None
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"shape must not have negative lengths. Got {lengths}.")
+    return lengths
+
+
+def array_dtype(dtype: Any) -> np.dtype:
+    """A dtype whose values lie in the array itself."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be one of NumPy's. Got {shown(dtype)}.") from None
+    if found.hasobject:
+        raise TypeError(f"dtype must not hold Python objects. Got {found}.")
+    return found.newbyteorder("=")
+
+
 def partition(spec: Any, shape: tuple[int, ...], axes: Mapping[str, int], pad: bool) -> Any:
     """A specification that fits the shape: known axes, each once, sizes that divide unless padded."""
     if len(spec) > len(shape):

@@ -75,10 +75,8 @@ class ShardedArray:
     def __reduce__(self) -> NoReturn:
         validate.not_pickled("ShardedArray", "Pickle what gather() returns.")
 
-    # NumPy would take it for an object of no axes, and compute nonsense.
-    __array_ufunc__ = None
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        # Without, NumPy takes it for an object of no axes, and computes nonsense.
         validate.not_an_array(self)
 
     def gather(self, *, check: bool = True) -> np.ndarray:

@@ -59,7 +59,7 @@ def fit_link(sizes: Sequence[int] = (8, 512, 4096, 32768, 262144, 2097152, 83886
     ranks.settle()
     one_way = np.array([_one_way_s(ranks, length) for length in lengths])
     ranks.wait([ranks.comm.Ibcast(one_way, 0)], "the end of fit_link")
-    slowest = np.array([-_flops_per_s()])
+    slowest = np.array([-flops_per_s()])
     fastest = np.empty_like(slowest)
     ranks.wait([ranks.comm.Iallreduce(slowest, fastest, ranks.greatest)], "the end of fit_link")
     alpha, beta = fit_alpha_beta(np.array(lengths, float), one_way)
@@ -67,14 +67,16 @@ def fit_link(sizes: Sequence[int] = (8, 512, 4096, 32768, 262144, 2097152, 83886
 
 
 def fit_alpha_beta(sizes: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
-    """α and β of seconds = α + sizes β, by least squares of relative errors; none below 0.
+    """α and β of seconds = α + sizes β, both positive, by least squares of relative errors.
 
-    Sizes and times span six orders of magnitude: absolute errors would let the largest message alone decide α.
+    Sizes and times span six orders of magnitude: absolute errors would let the largest message alone decide α. Where
+    noise hides one of the two, it is what the smallest or the largest message took.
     """
     from scipy.optimize import nnls
 
     (alpha, beta), _ = nnls(np.stack([np.ones_like(sizes), sizes], 1) / seconds[:, None], np.ones_like(sizes))
-    return float(alpha), max(float(beta), np.finfo(float).tiny)
+    smallest, largest = np.argmin(sizes), np.argmax(sizes)
+    return float(alpha or seconds[smallest]), float(beta or seconds[largest] / sizes[largest])
 
 
 def _one_way_s(ranks: Any, length: int) -> float:
@@ -120,7 +122,8 @@ def _best_s(function: Callable[[], object], before: Callable[[], object]) -> flo
     return best
 
 
-def _flops_per_s() -> float:
+def flops_per_s() -> float:
+    """Operations a second of a product of float32 matrices, in one thread."""
     from fastcore.sharding.kernels.matmul import product
 
     n = PRODUCT_SIZE

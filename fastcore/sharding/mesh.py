@@ -141,8 +141,9 @@ class Mesh:
 
     def empty(self, shape: Any, dtype: Any, spec: Any = None, *, pad: bool = False) -> ShardedArray:
         """An array of this whole shape whose values are arbitrary; see `put`."""
-        spec = check.partition(as_spec(spec), tuple(shape), self.axes, pad)
-        result = ShardedArray(self, spec, tuple(shape), dtype, None)
+        lengths = check.array_shape(shape)
+        spec = check.partition(as_spec(spec), lengths, self.axes, pad)
+        result = ShardedArray(self, spec, lengths, check.array_dtype(dtype), None)
         if not self.is_dry:
             result.local = np.empty((self.n_local, *result.block_shape), result.dtype)
         return result
@@ -156,8 +157,9 @@ class Mesh:
 
     def from_blocks(self, local: np.ndarray | None, spec: Any, shape: Any, dtype: Any) -> ShardedArray:
         """An array from the blocks of this process, (n_local, *block_shape), which are not copied; None if dry."""
-        spec = check.partition(as_spec(spec), tuple(shape), self.axes, True)
-        result = ShardedArray(self, spec, tuple(shape), dtype, None)
+        lengths = check.array_shape(shape)
+        spec = check.partition(as_spec(spec), lengths, self.axes, True)
+        result = ShardedArray(self, spec, lengths, check.array_dtype(dtype), None)
         if not self.is_dry:
             result.local = check.blocks(local, (self.n_local, *result.block_shape), result.dtype)
         return result

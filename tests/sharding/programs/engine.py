@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastcore.sharding import P, all_gather, all_to_all, ppermute, psum, transfer
+from fastcore.sharding.engines import mpi
 
 AXES = [{"dp": 2, "tp": 4}, {"a": 2, "b": 2, "c": 2}, {"x": 8}, {"x": 16}, {"x": 3}, {"x": 6}, {"x": 1}, {}]
 DTYPES = ["float64", "float32", "int64", "int8", "complex128", "bool"]
@@ -21,6 +22,8 @@ def cases():
     found["padded"] = padded
     found["strided and big-endian input"] = layouts
     found["a part that one rank holds"] = lone_devices
+    found["messages in pieces"] = pieces
+    found["numbers"] = scalars
     return found
 
 
@@ -90,6 +93,26 @@ def empty(make_mesh):
         all_to_all(all_gather(x, "tp", tiled=True), "tp", 0, 1, tiled=True).gather(),
     ]
     return [*found, psum(x, ("tp", "dp")).gather(), transfer(part, mesh.at(dp=0)).gather()]
+
+
+def pieces(make_mesh):
+    """Messages that are too long for one, of a length that does not divide."""
+    before, mpi.LARGEST_MESSAGE_BYTES = mpi.LARGEST_MESSAGE_BYTES, 100
+    try:
+        return collectives(make_mesh({"dp": 2, "tp": 4}))
+    finally:
+        mpi.LARGEST_MESSAGE_BYTES = before
+
+
+def scalars(make_mesh):
+    mesh = make_mesh({"dp": 2, "tp": 4})
+    x = mesh.put(2.5)
+    return [
+        x.gather(),
+        psum(x, "tp").gather(),
+        all_gather(x, "dp").gather(),
+        transfer(mesh.at(dp=0).put(3), mesh.at(dp=1)).gather(),
+    ]
 
 
 def axis_index(make_mesh):
