@@ -52,6 +52,9 @@ _MODULE_OF = {
         "parallel_attention": ("ParallelAttention",),
         "experts": ("MixtureOfExperts",),
         "routing": ("Routing", "combine_tokens", "dispatch_tokens", "route_tokens"),
+        "ring": ("RingSaved", "ring_attention", "ring_attention_backward"),
+        "token_layout": ("unzigzag", "zigzag"),
+        "ulysses": ("UlyssesSaved", "ulysses_attention", "ulysses_attention_backward"),
     }.items()
     for name in names
 }
@@ -74,12 +77,14 @@ __all__ = [
     "PipelineResult",
     "Recomputed",
     "Report",
+    "RingSaved",
     "Routing",
     "RowParallel",
     "Sequential",
     "ShardedArray",
     "Timeline",
     "TransformerBlock",
+    "UlyssesSaved",
     "ZeroOptimizer",
     "all_gather",
     "all_to_all",
@@ -103,11 +108,17 @@ __all__ = [
     "ppermute",
     "psum",
     "psum_scatter",
+    "ring_attention",
+    "ring_attention_backward",
     "route_tokens",
     "row_parallel",
     "row_parallel_backward",
     "simulate_schedule",
     "transfer",
+    "ulysses_attention",
+    "ulysses_attention_backward",
+    "unzigzag",
+    "zigzag",
 ]
 
 if TYPE_CHECKING:
@@ -143,6 +154,7 @@ if TYPE_CHECKING:
     from fastcore.sharding.parallel_attention import ParallelAttention
     from fastcore.sharding.pipelining import PipelineResult, pipeline
     from fastcore.sharding.report import Report
+    from fastcore.sharding.ring import RingSaved, ring_attention, ring_attention_backward
     from fastcore.sharding.routing import Routing, combine_tokens, dispatch_tokens, route_tokens
     from fastcore.sharding.schedule import (
         Action,
@@ -153,6 +165,8 @@ if TYPE_CHECKING:
         simulate_schedule,
     )
     from fastcore.sharding.spec import P
+    from fastcore.sharding.token_layout import unzigzag, zigzag
+    from fastcore.sharding.ulysses import UlyssesSaved, ulysses_attention, ulysses_attention_backward
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 
     def __getattr__(name):

@@ -233,7 +233,10 @@ def backward_items(
         # Here and not before the loop: Numba frees an array behind its last use, and pointers are no use.
         panels = carve_panels(buffer, size, value_size, key.shape[2], width)
         batch, group = item // groups, item % groups
-        end = key_lengths[batch]
+        end = min(key_lengths[batch], query_offset[batch] + rows + right)
+        if end <= 0:
+            item = next_item(counter, item)
+            continue
         keys, values = rows_of(key, batch, group, 0, end), rows_of(value, batch, group, 0, end)
         fill_panel(panels.grad_keys, (end + NARROW_ROWS) * panels.columns // lanes, 0.0)
         fill_panel(panels.grad_values, (end + NARROW_ROWS) * panels.value_columns // lanes, 0.0)
