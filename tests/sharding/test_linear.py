@@ -7,6 +7,7 @@ import fastcore
 from fastcore.reference import linear, linear_backward
 from fastcore.sharding import ColumnParallel, Mesh, P, RowParallel
 from fastcore.sharding.linear import column_parallel, column_parallel_backward, row_parallel, row_parallel_backward
+from fastcore.sharding.products import matmul, matmul_nt, matmul_tn
 
 # (rows, in, out): that divide by 8, and that do not divide by 2.
 SHAPES = [((4, 6), 32, 40), ((5,), 33, 37), ((3,), 1, 2), ((), 8, 8)]
@@ -107,6 +108,19 @@ def test_mlp_of_both_sends_the_bytes_of_one_psum_each_way(devices):
     assert sent == [2 * (devices - 1) * 16 * 32 * 4] * 2
     products = sum(each.flops for each in entries if each.name == "multiply")
     assert products == 6 * (2 * 16 * 32 * 64 / devices)  # three products for each layer, forward and backward
+
+
+def test_matmul_add_adds_to_what_is_there(rng):
+    mesh = Mesh({"tp": 2})
+    x, weight, _, grad_y = operands(rng, (6,), 5, 8)
+    for function, left, right in ((matmul, x, weight), (matmul_nt, grad_y, weight), (matmul_tn, x, grad_y)):
+        once, twice = (
+            mesh.zeros((5 if function is matmul_tn else 6, 5 if function is matmul_nt else 8), float) for _ in "12"
+        )
+        function(mesh.put(left), mesh.put(right), once)
+        for _ in range(2):
+            function(mesh.put(left), mesh.put(right), twice, add=True)
+        np.testing.assert_allclose(twice.gather(), 2 * once.gather(), rtol=0, atol=1e-13)
 
 
 WRONG = {
