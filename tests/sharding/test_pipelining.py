@@ -128,6 +128,13 @@ def test_pipeline_forward_only_returns_outputs(schedule, chunks):
     )
 
 
+def test_pipeline_first_stage_needs_no_gradient_of_its_input():
+    mesh, whole = trained({"pp": 2}, "1f1b", 1, 8, 4)
+    layers, inputs, targets = on_stages(mesh, 2, widths(2), 8, 4)
+    result = pipeline([Wrong(layers[0], grad_x=None), layers[1]], inputs, loss=squared_error, targets=targets)
+    np.testing.assert_array_equal(result.grads[0]["weight"].gather(), whole.grads[0]["weight"].gather())
+
+
 def test_pipeline_does_not_change_inputs_or_params():
     mesh = Mesh({"pp": 2})
     layers, inputs, targets = on_stages(mesh, 2, [2, 3, 2], 8, 4)
@@ -208,6 +215,13 @@ def test_pipeline_enters_its_times_into_the_ledger():
     for intervals, timeline in ((record.lower, result.lower), (record.upper, result.upper)):
         assert max(each.end_s for each in intervals) == timeline.seconds
     assert 0 < result.lower.seconds < result.upper.seconds
+
+
+def test_pipeline_gives_the_report_its_time_and_bubble():
+    mesh, result = trained({"pp": 3}, "1f1b", 1, 12, 6)
+    report = mesh.report()
+    assert report.time_s == pytest.approx((result.lower.seconds, result.upper.seconds), rel=1e-12)
+    assert report.bubble == pytest.approx(result.upper.bubble, rel=1e-12)
 
 
 def test_pipeline_counts_what_stages_send():
