@@ -1,12 +1,14 @@
 """The same program, simulated and on the ranks of MPI: the same bits."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from fastcore import num_threads
 from fastcore._core.threads import pool_size
-from tests.sharding import mpi
+from tests.sharding import four_hosts, mpi
 
 FAMILIES = mpi.families()
 
@@ -43,3 +45,13 @@ def test_one_thread_answers_the_bits_of_all(family, simulated):
         pytest.skip("one core")
     with num_threads(1):
         assert mpi.answers(family, "simulated") == simulated[family]
+
+
+def test_four_hosts_answer_the_bits_of_simulated():
+    mpi.mpiexec()
+    command = [sys.executable, four_hosts.__file__, "engine"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode == four_hosts.NOT_ALLOWED:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cases as simulated" in done.stdout
