@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,11 +13,12 @@ from fastcore.sharding.ledger import Entry, Interval, Ledger, PerDevice, Pipelin
 
 
 class Moment(NamedTuple):
-    """Entry number `which` of the ledger: begins at start_s on the devices of its mesh, an array as of `PerDevice`."""
+    """Entry number `which` of the ledger: begins at start_s on the devices of its mesh, an array as of `PerDevice`, or
+    on all of them at once."""
 
     which: int
     entry: Entry
-    start_s: np.ndarray
+    start_s: np.ndarray | float
     seconds: float
 
 
@@ -49,12 +51,28 @@ class Clock:
         upper, base, compute, communication = self.numbers.values
         return float((base + np.maximum(compute, communication)).max()), float(upper.max())
 
-    def run(self) -> Iterator[Moment]:
-        """All entries in turn, at their upper times."""
+    def finish(self) -> None:
+        """Go to the end."""
+        if self.numbers.split:
+            for _ in self.run(inside_pipelines=False):
+                pass
+            return
+        upper, _, compute, communication = self.numbers.values[:, None]  # all devices alike: sums are enough
+        for entry, seconds, count in zip(
+            self.ledger.entries.distinct, self._seconds, self.ledger.entries.counts().tolist()
+        ):
+            total = compute if entry.kind == "compute" else communication
+            total += seconds * count
+            upper += seconds * count
+
+    def run(self, *, inside_pipelines: bool = True) -> Iterator[Moment]:
+        """All entries in turn, at their upper times; those of pipelines may be passed over."""
         done = 0
         for pipeline in self.ledger.pipelines:
             yield from self._entries(done, pipeline.first)
-            yield from self._pipeline(pipeline)
+            start = self._pass(pipeline)
+            if inside_pipelines:
+                yield from self._placed(pipeline, start)
             done = pipeline.last
         yield from self._entries(done, len(self.ledger.entries))
 
@@ -82,32 +100,36 @@ class Clock:
         fixed = dict(entry.mesh.fixed)
         return [name for name in entry.axis.split(",") if name in self.numbers.split and name not in fixed]
 
-    def _pipeline(self, pipeline: Pipeline) -> Iterator[Moment]:
+    def _pass(self, pipeline: Pipeline) -> float:
+        """Move the stages' clocks behind a pipeline; answers the upper time at which it began."""
         stages = {interval.mesh.fixed: interval.mesh for interval in pipeline.upper}
         views = {fixed: self.numbers.of(mesh) for fixed, mesh in stages.items()}
         start = max((float(view[0].max()) for view in views.values()), default=0.0)
-        self.pipeline_starts.append(start)
         ready = max((float((base + np.maximum(a, b)).max()) for _, base, a, b in views.values()), default=0.0)
-        yield from self._placed(pipeline.upper, start)
+        lower_ends, upper_ends = _ends(pipeline.lower), _ends(pipeline.upper)
         for fixed, (upper, base, compute, communication) in views.items():
-            upper[...] = start + _end(pipeline.upper, fixed)
-            base[...] = ready + _end(pipeline.lower, fixed)
+            upper[...] = start + upper_ends[fixed]
+            base[...] = ready + lower_ends.get(fixed, 0.0)
             compute[...] = communication[...] = 0
+        self.pipeline_starts.append(start)
+        return start
 
-    def _placed(self, intervals: tuple[Interval, ...], start: float) -> Iterator[Moment]:
+    def _placed(self, pipeline: Pipeline, start: float) -> Iterator[Moment]:
         entries = self.ledger.entries
-        for interval in intervals:
+        for interval in pipeline.upper:
             now = start + interval.start_s
-            for index in range(interval.span.first, interval.span.last):
-                code = entries.codes[index]
-                where = self.numbers.of(interval.mesh)[0]
-                yield Moment(index, entries.distinct[code], np.full(where.shape, now), self._seconds[code])
+            for which in range(interval.span.first, interval.span.last):
+                code = entries.codes[which]
+                yield Moment(which, entries.distinct[code], now, self._seconds[code])
                 now += self._seconds[code]
 
 
-def _end(intervals: tuple[Interval, ...], fixed: tuple[tuple[str, int], ...]) -> float:
-    """When the devices of a stage are done."""
-    return max((interval.end_s for interval in intervals if interval.mesh.fixed == fixed), default=0.0)
+def _ends(intervals: tuple[Interval, ...]) -> dict[tuple[tuple[str, int], ...], float]:
+    """When the devices of each stage are done, by the axes that its mesh fixes."""
+    ends: dict[tuple[tuple[str, int], ...], float] = defaultdict(float)
+    for interval in intervals:
+        ends[interval.mesh.fixed] = max(ends[interval.mesh.fixed], interval.end_s)
+    return ends
 
 
 def bubble(pipelines: list[Pipeline]) -> float:

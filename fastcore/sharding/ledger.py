@@ -106,15 +106,15 @@ class Recording:
     """What was entered inside of `Ledger.recording`.
 
     scope: it was made in. used: the distinct entries, codes: theirs in the ledger; places: (entries,) the index of each
-    in them. rises: (entries,) bytes held then, above those before. changes: of memory, by the axes that their mesh
-    fixes.
+    in them. meshes: of the entries, owners: (entries,) the index of each in them. rises: (entries,) bytes held then,
+    above those before. changes: of memory, by the axes that their mesh fixes.
     """
 
     def __init__(self, scope: tuple[str, ...]) -> None:
         self.scope = scope
         self.used: list[Entry] = []
-        self.codes = np.zeros(0, np.int64)
-        self.places = self.rises = np.zeros(0, np.int64)
+        self.meshes: list[Mesh] = []
+        self.codes = self.places = self.owners = self.rises = np.zeros(0, np.int64)
         self.changes: dict[tuple[tuple[str, int], ...], Change] = {}
 
     def net(self, mesh: Mesh) -> int:
@@ -233,8 +233,12 @@ class Ledger:
             made = np.asarray(self.entries.codes[first:])
             recording.codes, recording.places = np.unique(made, return_inverse=True)
             recording.used = [self.entries.distinct[code] for code in recording.codes]
-            before = [self.held_bytes(entry.mesh) - recording.net(entry.mesh) for entry in recording.used]
-            recording.rises = np.asarray(self.entries.held_bytes[first:]) - np.take(before, recording.places)
+            meshes = {entry.mesh.fixed: entry.mesh for entry in recording.used}
+            recording.meshes, order = list(meshes.values()), list(meshes)
+            owners = np.array([order.index(entry.mesh.fixed) for entry in recording.used], np.int64)
+            recording.owners = owners[recording.places]
+            before = np.array([self.held_bytes(mesh) - recording.net(mesh) for mesh in recording.meshes], np.int64)
+            recording.rises = np.asarray(self.entries.held_bytes[first:]) - before[recording.owners]
 
     def replay(self, recording: Recording) -> None:
         """Enter again what was recorded, in the scope of now: on dry meshes micro-batches of one shape cost the same.
@@ -246,11 +250,11 @@ class Ledger:
         if scope != recording.scope:
             moved = (entry._replace(scope=scope + entry.scope[len(recording.scope) :]) for entry in recording.used)
             codes = np.array([self.entries.code(entry) for entry in moved], np.int64)
-        held = np.array([self.held_bytes(entry.mesh) for entry in recording.used], np.int64)
-        self.entries.extend(codes[recording.places], held[recording.places] + recording.rises)
+        held = np.array([self.held_bytes(mesh) for mesh in recording.meshes], np.int64)
+        self.entries.extend(codes[recording.places], held[recording.owners] + recording.rises)
         for change in recording.changes.values():
-            for size in (change.most, change.net - change.most):
-                self.allocate(change.mesh, size)
+            self.allocate(change.mesh, change.most)
+            self.allocate(change.mesh, change.net - change.most)
 
     def add_pipeline(self, first: int, lower: Sequence[Interval], upper: Sequence[Interval]) -> None:
         """All entries since `first` ran as stages of a pipeline, at these times."""

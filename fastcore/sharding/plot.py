@@ -46,7 +46,7 @@ def write_plot(file: Path, ledger: Ledger, report: Report, devices: list[int] | 
 def _merged(clock: Clock, rows: list[Row]) -> dict[tuple[int, str], np.ndarray]:
     """(start, length) of what each device does, (n, 2), with gaps below a ten-thousandth of the whole closed."""
     pieces: dict[tuple[int, str], list[list[float]]] = {}
-    for box in boxes_of(clock.run(), rows):
+    for box in boxes_of(clock, rows):
         kind = "computing" if clock.ledger.entries[box.which].kind == "compute" else "communicating"
         pieces.setdefault((box.row.device, kind), []).append([box.start_s, box.start_s + box.seconds])
     closing = clock.time_s()[1] / 10_000

@@ -87,6 +87,7 @@ class Report(NamedTuple):
                     (row.kind, row.axis, f"{row.calls:,}", f"{row.messages:,}", quantity(row.bytes_device, "B"),
                      quantity(row.bytes_total, "B"), seconds(row.seconds))
                     for row in self.collectives
+                    if row.messages  # a group of one sends nothing
                 ],
             ),
             *_table(
@@ -117,8 +118,7 @@ def make_report(ledger: Ledger, engine: str, link: Link) -> Report:
     collectives = [_collective_row(group, ledger) for group in _grouped(moved, lambda entry: (entry.kind, entry.axis))]
     kernels = [_kernel_row(group, ledger) for group in _grouped(computed, lambda entry: (entry.name,))]
     clock = Clock(ledger)
-    for _ in clock.run():
-        pass
+    clock.finish()
     return Report(
         axes=dict(ledger.axes),
         engine=engine,

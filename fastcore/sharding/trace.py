@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcore.sharding.clock import Clock, Moment
+from fastcore.sharding.clock import Clock
 from fastcore.sharding.ledger import Ledger
 from fastcore.sharding.link import Link
 
@@ -62,19 +62,20 @@ def chosen_rows(clock: Clock, devices: list[int] | None) -> list[Row]:
     return rows
 
 
-def boxes_of(moments: Iterable[Moment], rows: list[Row]) -> Iterator[Box]:
-    """The entries of these rows, in order of the program."""
+def boxes_of(clock: Clock, rows: list[Row]) -> Iterator[Box]:
+    """What these rows do, in order of the program."""
     members: dict[tuple[tuple[str, int], ...], list[tuple[Row, tuple[int, ...]]]] = {}  # of a mesh's rows
-    for which, entry, start_s, seconds in moments:
+    for which, entry, start_s, seconds in clock.run():
         fixed = entry.mesh.fixed
         if fixed not in members:
+            names = dict(fixed)
             members[fixed] = [
-                (row, tuple(0 if length == 1 else at for at, length in zip(row.place, start_s.shape)))
+                (row, tuple(0 if name in names else at for name, at in zip(clock.numbers.split, row.place)))
                 for row in rows
                 if all(row.coordinates[name] == at for name, at in fixed)
             ]
         for row, place in members[fixed]:
-            yield Box(row, which, float(start_s[place]), seconds)
+            yield Box(row, which, start_s if isinstance(start_s, float) else float(start_s[place]), seconds)
 
 
 def write_trace(file: Path, ledger: Ledger, link: Link, devices: list[int] | None) -> None:
@@ -82,7 +83,7 @@ def write_trace(file: Path, ledger: Ledger, link: Link, devices: list[int] | Non
     clock = Clock(ledger)
     rows = chosen_rows(clock, devices)
     held: dict[int, int] = {}
-    boxes = [event for box in boxes_of(clock.run(), rows) for event in _box_events(box, ledger, held)]
+    boxes = [event for box in boxes_of(clock, rows) for event in _box_events(box, ledger, held)]
     lower, upper = clock.time_s()
     content = {
         "traceEvents": [*_names(rows, ledger), *_actions(clock, rows), *boxes],
