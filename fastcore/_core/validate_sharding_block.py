@@ -7,6 +7,7 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore._core.validate import kind_of
+from fastcore._core.validate_sharding import axis_names
 
 
 def layers(given: Sequence[Any], kind: type) -> None:
@@ -137,3 +138,113 @@ def same_features(layers: Mapping[str, Any]) -> None:
             raise TypeError(
                 f"All layers must have the dtype of {first}. Got {model.dtype} and, in {name}, {layer.dtype}."
             )
+
+
+# --- vocabulary and losses ------------------------------------------------------------------------------------------
+
+
+def same_columns(arrays: Mapping[str, np.ndarray]) -> None:
+    (first, model), *others = arrays.items()
+    for name, array in others:
+        if array.shape[1] != model.shape[1]:
+            raise ValueError(
+                f"{name} must have as many columns as {first}. Got {name} {array.shape}, {first} {model.shape}."
+            )
+
+
+def tokens(x: Any, name: str, mesh: Any, axes: tuple[str, ...], array_type: type) -> None:
+    sharded(x, name, array_type)
+    if not same_mesh(x.mesh, mesh):
+        raise ValueError(f"{name} must be on the mesh of the layer, {mesh!r}. Got {x.mesh!r}.")
+    if x.ndim != 2:
+        raise ValueError(f"{name} must have the shape (B, L). Got {x.shape}.")
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, the numbers of tokens. Got {x.dtype}.")
+    if set(x.spec.used()) & set(axes):
+        raise ValueError(f"{name} must be copied over {axes}, which split the vocabulary. Got {x.spec!r}.")
+
+
+def positions(x: Any, rows: int) -> None:
+    if x.spec.names(1) or x.shape[1] > rows:
+        raise ValueError(
+            f"With position_weight, sequences must be whole and of at most {rows} tokens. Got {x.shape}, {x.spec!r}."
+        )
+
+
+def logits_and_targets(logits: Any, targets: Any, axes: tuple[str, ...], array_type: type) -> None:
+    if logits.ndim != 3:
+        raise ValueError(f"logits must have the shape (B, L, V). Got {logits.shape}.")
+    if logits.dtype not in (np.float32, np.float64):
+        raise TypeError(f"logits must be float32 or float64. Got {logits.dtype}.")
+    if logits.spec.names(2) != axes:
+        raise ValueError(f"The last axis of logits must be split over {axes}. Got {logits.spec!r}.")
+    tokens(targets, "targets", logits.mesh, axes, array_type)
+    if targets.shape != logits.shape[:2] or any(targets.spec.names(i) != logits.spec.names(i) for i in (0, 1)):
+        raise ValueError(f"targets must have the axes B and L of logits, split alike. Got {targets!r} for {logits!r}.")
+    whole_tokens(logits)
+
+
+def whole_tokens(x: Any) -> None:
+    parts = x.block_shape[1] and -(-x.shape[1] // x.block_shape[1])
+    if x.spec.names(1) and parts * x.block_shape[1] != x.shape[1]:
+        raise ValueError(f"Where the tokens are split over devices, they must divide. Got {x!r}.")
+
+
+def same_blocks(x: Any, other: Any, name: str, array_type: type) -> None:
+    """Two arrays of floats of one shape, split alike, whose last axis is whole; only the first may be padded."""
+    sharded(other, name, array_type)
+    if not same_mesh(x.mesh, other.mesh):
+        raise ValueError(f"{name} must be on the same mesh. Got {x.mesh!r} and {other.mesh!r}.")
+    if x.shape != other.shape or any(x.spec.names(i) != other.spec.names(i) for i in range(x.ndim)):
+        raise ValueError(f"{name} must have the same shape and partition. Got {x!r} and {other!r}.")
+    if x.dtype != other.dtype or x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"Both must be float32 or both float64. Got {x.dtype} and, for {name}, {other.dtype}.")
+    padded = any(x.block_shape[i] * _parts(x, i) != x.shape[i] for i in range(1, x.ndim))
+    if x.ndim < 2 or x.spec.names(x.ndim - 1) or padded:
+        raise ValueError(f"y must have rows and a whole last axis, and only rows may be padded. Got {x!r}.")
+
+
+def _parts(x: Any, axis: int) -> int:
+    return int(np.prod([x.mesh.axes[name] for name in x.spec.names(axis)], dtype=np.int64))
+
+
+def count_of_elements(count: Any) -> float:
+    return validate.positive_float(count, "count")
+
+
+# --- data-parallel steps --------------------------------------------------------------------------------------------
+
+
+def callable_step(step: Any) -> None:
+    if not callable(step):
+        raise TypeError(f"step must be a function that answers (loss, grads). Got {kind_of(step)}.")
+
+
+def rows_of_batch(batch: Any, axis: Any) -> tuple[int, int]:
+    """Rows of a device and of the whole batch, which must be split over `axis`."""
+    if batch is None:
+        raise TypeError("The step needs a ShardedArray among its arguments: the batch. Got none.")
+    names = axis_names(axis, batch.mesh.axes)
+    if not batch.ndim or batch.spec.names(0) != names:
+        raise ValueError(
+            f"The first axis of the batch must be split over {names}, so that each device has rows of its own."
+            f" Got {batch.spec!r}."
+        )
+    return batch.block_shape[0], batch.shape[0]
+
+
+def step_results(results: Any, array_type: type) -> tuple[Any, Any]:
+    """(loss, grads) as a step must answer."""
+    if not isinstance(results, tuple) or len(results) != 2:
+        raise TypeError(f"step must answer (loss, grads). Got {kind_of(results)}.")
+    loss, grads = results
+    if not isinstance(loss, array_type) or loss.shape != () or loss.dtype.kind != "f":  # type: ignore[attr-defined]
+        raise TypeError(f"The loss must be a ShardedArray of shape () and floats. Got {loss!r}.")
+    parts = [grads] if isinstance(grads, Mapping) else grads
+    if not isinstance(parts, list | tuple) or not all(isinstance(each, Mapping) for each in parts):
+        raise TypeError(f"grads must map names to arrays, or be a list of such. Got {kind_of(grads)}.")
+    for named in parts:
+        for name, gradient in named.items():
+            if not isinstance(gradient, array_type):
+                raise TypeError(f"The gradient {name!r} must be a ShardedArray. Got {kind_of(gradient)}.")
+    return loss, grads

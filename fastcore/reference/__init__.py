@@ -86,6 +86,8 @@ from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.rotary import rotary_embedding
 from fastcore.reference.sharding_block import (
     block_weights,
+    cross_entropy,
+    language_model,
     parallel_attention,
     parallel_mlp,
     transformer_block,
@@ -128,6 +130,7 @@ __all__ = [
     "collective_seconds",
     "confusion_matrix",
     "contingency_matrix",
+    "cross_entropy",
     "dequantize",
     "dropout_mask",
     "entropy",
@@ -140,6 +143,7 @@ __all__ = [
     "gelu",
     "homogeneity_completeness_v_measure",
     "inverse",
+    "language_model",
     "layer_norm",
     "lift_curve",
     "lift_score",

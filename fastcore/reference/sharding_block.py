@@ -178,3 +178,48 @@ def transformer_block(
     grads |= {f"mlp.{name}": grad for name, grad in of_mlp.items()}
     grads |= {f"attention.{name}": grad for name, grad in of_attention.items()}
     return y, grad_middle + gained, grads
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean of -log softmax(logits)[target], and its gradient for logits."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shares = np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
+    picked = targets[..., None]
+    value = float(-np.log(np.take_along_axis(shares, picked, -1)).mean())
+    np.put_along_axis(shares, picked, np.take_along_axis(shares, picked, -1) - 1.0, -1)
+    return value, shares / targets.size
+
+
+def language_model(
+    tokens: np.ndarray,
+    targets: np.ndarray,
+    weights: Weights,
+    *,
+    num_layers: int,
+    num_heads: int,
+    num_kv_heads: int | None = None,
+) -> tuple[float, Gradients]:
+    """A training step: embedding, causal blocks, norm, head, `cross_entropy`; the loss and all gradients.
+
+    Weights: "embedding.weight" (V, E), "embedding.position_weight", "0.norm1.weight", … of each block as
+    `transformer_block` has them, "norm.weight", "norm.bias", "head.weight" (E, V).
+    """
+    heads = {"num_heads": num_heads, "num_kv_heads": num_kv_heads}
+    x = weights["embedding.weight"][tokens] + weights["embedding.position_weight"][: tokens.shape[1]]
+    inputs = []
+    for layer in range(num_layers):
+        inputs.append(x)
+        x = transformer_block(x, _part(weights, str(layer)), **heads)[0]  # type: ignore[arg-type]
+    normal = _layer_norm(x, _part(weights, "norm"), 1e-5)
+    value, grad_logits = cross_entropy(normal @ weights["head.weight"], targets)
+    grads: Gradients = {}
+    gradient, grads["head.weight"], _ = _linear_backward(normal, weights["head.weight"], grad_logits)
+    gradient, grads["norm.weight"], grads["norm.bias"] = layer_norm_backward(x, weights["norm.weight"], gradient)
+    for layer in reversed(range(num_layers)):
+        _, gradient, named = transformer_block(inputs[layer], _part(weights, str(layer)), gradient, **heads)  # type: ignore[arg-type]
+        grads |= {f"{layer}.{name}": grad for name, grad in named.items()}
+    grads["embedding.weight"] = np.zeros_like(weights["embedding.weight"])
+    np.add.at(grads["embedding.weight"], tokens, gradient)
+    grads["embedding.position_weight"] = np.zeros_like(weights["embedding.position_weight"])
+    grads["embedding.position_weight"][: tokens.shape[1]] = gradient.sum(axis=0)
+    return value, grads

@@ -55,6 +55,9 @@ _MODULE_OF = {
         "ring": ("RingSaved", "ring_attention", "ring_attention_backward"),
         "token_layout": ("unzigzag", "zigzag"),
         "ulysses": ("UlyssesSaved", "ulysses_attention", "ulysses_attention_backward"),
+        "data_parallel": ("data_parallel",),
+        "loss": ("cross_entropy", "mean_squared_error"),
+        "vocabulary": ("VocabularyEmbedding",),
     }.items()
     for name in names
 }
@@ -85,6 +88,7 @@ __all__ = [
     "Timeline",
     "TransformerBlock",
     "UlyssesSaved",
+    "VocabularyEmbedding",
     "ZeroOptimizer",
     "all_gather",
     "all_to_all",
@@ -94,10 +98,13 @@ __all__ = [
     "column_parallel",
     "column_parallel_backward",
     "combine_tokens",
+    "cross_entropy",
+    "data_parallel",
     "device_function",
     "device_kernel",
     "dispatch_tokens",
     "fit_link",
+    "mean_squared_error",
     "pipeline",
     "pipeline_bubble",
     "pipeline_in_flight",
@@ -136,6 +143,7 @@ if TYPE_CHECKING:
         transfer,
     )
     from fastcore.sharding.cost import collective_bytes, collective_messages, collective_seconds
+    from fastcore.sharding.data_parallel import data_parallel
     from fastcore.sharding.device import device_function, device_kernel
     from fastcore.sharding.experts import MixtureOfExperts
     from fastcore.sharding.layer import Layer, Recomputed, Sequential
@@ -148,6 +156,7 @@ if TYPE_CHECKING:
         row_parallel_backward,
     )
     from fastcore.sharding.link import Link, fit_link
+    from fastcore.sharding.loss import cross_entropy, mean_squared_error
     from fastcore.sharding.mesh import Mesh
     from fastcore.sharding.optimizer import ZeroOptimizer
     from fastcore.sharding.optimizer_rules import SGD, Adam, AdamW
@@ -167,6 +176,7 @@ if TYPE_CHECKING:
     from fastcore.sharding.spec import P
     from fastcore.sharding.token_layout import unzigzag, zigzag
     from fastcore.sharding.ulysses import UlyssesSaved, ulysses_attention, ulysses_attention_backward
+    from fastcore.sharding.vocabulary import VocabularyEmbedding
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 
     def __getattr__(name):

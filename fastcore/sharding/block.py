@@ -13,12 +13,12 @@ from fastcore._core import validate_sharding_block as check_block
 from fastcore.nn.activation import gelu
 from fastcore.nn.normalization import layer_norm
 from fastcore.sharding.array import ShardedArray
-from fastcore.sharding.collectives import psum
-from fastcore.sharding.contraction import add_in_place, add_vector, contract, contract_backward, sum_over_rows
+from fastcore.sharding.contraction import add_in_place
 from fastcore.sharding.device import device_function, device_kernel
 from fastcore.sharding.initial import initial_weights
 from fastcore.sharding.kernels import block as kernels
-from fastcore.sharding.layer import JoinedParams, Layer, joined, matrix_of
+from fastcore.sharding.layer import JoinedParams, Layer, joined
+from fastcore.sharding.linear import column_parallel, column_parallel_backward, row_parallel, row_parallel_backward
 from fastcore.sharding.mesh import Mesh
 from fastcore.sharding.parallel_attention import ParallelAttention
 from fastcore.sharding.spec import P, entry_of
@@ -43,8 +43,8 @@ def _gelu(x: np.ndarray, out: np.ndarray) -> None:
     gelu(x, out=out)
 
 
-_norm_backward = device_kernel(kernels.layer_norm_backward, flops=_times_elements(_NORM_BACKWARD_FLOPS))
-_gelu_backward = device_kernel(kernels.gelu_backward, flops=_times_elements(_GELU_BACKWARD_FLOPS))
+_norm_backward = device_kernel(kernels.layer_norm_backward, as_rows=True, flops=_times_elements(_NORM_BACKWARD_FLOPS))
+_gelu_backward = device_kernel(kernels.gelu_backward, as_rows=True, flops=_times_elements(_GELU_BACKWARD_FLOPS))
 
 
 class LayerNorm(Layer):
@@ -90,12 +90,7 @@ class LayerNorm(Layer):
         check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
         grad_x = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
         grads = {name: self.mesh.empty(each.shape, each.dtype) for name, each in self.params.items()}
-        weight, grad_weight, grad_bias = (
-            matrix_of(each, 0) for each in (self.params["weight"], grads["weight"], grads["bias"])
-        )
-        rows = (matrix_of(each, 2) for each in (x, grad_y, grad_x))
-        x_rows, grad_y_rows, grad_x_rows = rows
-        _norm_backward(x_rows, weight, grad_y_rows, self.eps, grad_x_rows, grad_weight, grad_bias)
+        _norm_backward(x, self.params["weight"], grad_y, self.eps, grad_x, grads["weight"], grads["bias"])
         return grad_x, grads
 
 
@@ -143,10 +138,9 @@ class ParallelMLP(Layer):
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
         """x and the result: (B, L, E), copied over the devices that split the hidden columns."""
         check_block.activations(x, "x", self, self.embed_dim, ShardedArray)
-        hidden = contract(x, self.params["up_weight"], 1, self.params.get("up_bias"))
-        y = psum(contract(self._activated(hidden), self.params["down_weight"], 1), self.axes)
-        if "down_bias" in self.params:
-            add_vector(y, self.params["down_bias"])
+        up, down = (self.params[f"{name}_weight"] for name in ("up", "down"))
+        hidden = column_parallel(x, up, self.params.get("up_bias"), axis=self.axes)
+        y = row_parallel(self._activated(hidden), down, self.params.get("down_bias"), axis=self.axes)
         return y, [x, hidden]
 
     def _activated(self, hidden: ShardedArray) -> ShardedArray:
@@ -159,18 +153,15 @@ class ParallelMLP(Layer):
         x, hidden = saved
         saved.clear()
         check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
+        up, down = (self.params[f"{name}_weight"] for name in ("up", "down"))
         grads = {}
-        if "down_bias" in self.params:
-            grads["down_bias"] = sum_over_rows(grad_y, self.params["down_bias"])
-        grad_hidden, grads["down_weight"] = contract_backward(
-            self._activated(hidden), self.params["down_weight"], grad_y, 1
+        grad_hidden, grads["down_weight"], grads["down_bias"] = row_parallel_backward(
+            self._activated(hidden), down, grad_y, axis=self.axes
         )
-        _gelu_backward(matrix_of(hidden, 2), matrix_of(grad_hidden, 2))
+        _gelu_backward(hidden, grad_hidden)
         del hidden
-        if "up_bias" in self.params:
-            grads["up_bias"] = sum_over_rows(grad_hidden, self.params["up_bias"])
-        grad_x, grads["up_weight"] = contract_backward(x, self.params["up_weight"], grad_hidden, 1)
-        return psum(grad_x, self.axes), grads
+        grad_x, grads["up_weight"], grads["up_bias"] = column_parallel_backward(x, up, grad_hidden, axis=self.axes)
+        return grad_x, {name: grads[name] for name in self.params}
 
 
 class TransformerBlock(Layer):

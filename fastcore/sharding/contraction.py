@@ -8,32 +8,18 @@ from typing import Any
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.device import device_kernel
 from fastcore.sharding.kernels import block as kernels
-from fastcore.sharding.kernels.matmul import product, product_nt, product_nt_add, product_tn
 from fastcore.sharding.layer import matrix_of
+from fastcore.sharding.products import add_bias, column_sums, matmul, matmul_nt, matmul_tn
 from fastcore.sharding.spec import P, entry_of
 
-__all__ = ["add_in_place", "contract", "contract_backward", "sum_over_rows"]
-
-
-def _product_flops(x: Any, w: Any, out: Any) -> float:
-    return 2.0 * math.prod(out.block_shape) * x.block_shape[1]
-
-
-def _product_tn_flops(x: Any, w: Any, out: Any) -> float:
-    return 2.0 * math.prod(out.block_shape) * x.block_shape[0]
+__all__ = ["add_in_place", "contract", "contract_backward", "entries", "sum_over_rows"]
 
 
 def _elements(x: Any, *others: Any) -> float:
     return float(math.prod(x.block_shape))
 
 
-_product = device_kernel(product, flops=_product_flops)
-_product_nt = device_kernel(product_nt, flops=_product_flops)
-_product_nt_add = device_kernel(product_nt_add, flops=_product_flops)
-_product_tn = device_kernel(product_tn, flops=_product_tn_flops)
-_add_to = device_kernel(kernels.add_to, flops=_elements)
-_add_vector = device_kernel(kernels.add_vector, flops=_elements)
-_sum_rows = device_kernel(kernels.sum_rows, flops=_elements)
+_add_to = device_kernel(kernels.add_to, flops=_elements, as_rows=True)
 
 
 def entries(x: ShardedArray, first: int = 0) -> list[Any]:
@@ -50,38 +36,32 @@ def contract(x: ShardedArray, weight: ShardedArray, summed: int, bias: ShardedAr
     rows = x.ndim - summed
     spec = P(*entries(x)[:rows], *entries(weight, summed))
     y = x.mesh.empty((*x.shape[:rows], *weight.shape[summed:]), x.dtype, spec, pad=True)
-    _product(matrix_of(x, rows), matrix_of(weight, summed), matrix_of(y, rows))
+    matmul(matrix_of(x, rows), matrix_of(weight, summed), matrix_of(y, rows))
     if bias is not None:
-        add_vector(y, bias)
+        add_bias(matrix_of(y, rows), matrix_of(bias, 0))
     return y
 
 
 def contract_backward(
-    x: ShardedArray, weight: ShardedArray, grad_y: ShardedArray, summed: int, total: ShardedArray | None = None
+    x: ShardedArray, weight: ShardedArray, grad_y: ShardedArray, summed: int
 ) -> tuple[ShardedArray, ShardedArray]:
-    """Gradients of `contract` for x and weight, on each device those of its blocks; the first added to `total`."""
+    """Gradients of `contract` for x and weight, on each device those of its blocks."""
     rows = x.ndim - summed
     grad_weight = weight.mesh.empty(weight.shape, weight.dtype, weight.spec, pad=True)
-    _product_tn(matrix_of(x, rows), matrix_of(grad_y, rows), matrix_of(grad_weight, summed))
-    grad_x = x.mesh.empty(x.shape, x.dtype, x.spec, pad=True) if total is None else total
-    backward = _product_nt if total is None else _product_nt_add
-    backward(matrix_of(grad_y, rows), matrix_of(weight, summed), matrix_of(grad_x, rows))
+    matmul_tn(matrix_of(x, rows), matrix_of(grad_y, rows), matrix_of(grad_weight, summed))
+    grad_x = x.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
+    matmul_nt(matrix_of(grad_y, rows), matrix_of(weight, summed), matrix_of(grad_x, rows))
     return grad_x, grad_weight
 
 
-def add_vector(x: ShardedArray, bias: ShardedArray) -> None:
-    """x += bias over the last axes, in place."""
-    _add_vector(matrix_of(x, x.ndim - bias.ndim), matrix_of(bias, 0))
-
-
 def add_in_place(total: ShardedArray, x: ShardedArray) -> ShardedArray:
-    """total += x; answers total."""
-    _add_to(matrix_of(total, total.ndim - 1), matrix_of(x, x.ndim - 1))
+    """total += x, of one block shape; answers total."""
+    _add_to(total, x)
     return total
 
 
 def sum_over_rows(x: ShardedArray, like: ShardedArray) -> ShardedArray:
     """The gradient of a bias from the gradient of the sum: x added up over all axes that `like` does not have."""
     total = x.mesh.empty(like.shape, like.dtype, like.spec, pad=True)
-    _sum_rows(matrix_of(x, x.ndim - like.ndim), matrix_of(total, 0))
+    column_sums(matrix_of(x, x.ndim - like.ndim), matrix_of(total, 0))
     return total

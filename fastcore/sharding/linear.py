@@ -14,6 +14,7 @@ from fastcore._core import validate_sharding as check
 from fastcore._core import validate_sharding_device as check_device
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
+from fastcore.sharding.layer import Layer
 from fastcore.sharding.products import add_bias, column_sums, matmul, matmul_nt, matmul_tn
 from fastcore.sharding.spec import P, entry_of
 
@@ -152,10 +153,11 @@ def row_parallel_backward(
     return grad_x, *_parameter_gradients(x, weight, grad_y, ())
 
 
-class _Linear:
+class _Linear(Layer):
     """What both layers share: `params`, and the gradients by name."""
 
     def __init__(self, weight: ShardedArray, bias: ShardedArray | None = None, *, axis: Axis = "tp") -> None:
+        self.mesh = weight.mesh
         self.params = {"weight": weight, **_given(bias)}
         self.axis = axis
 

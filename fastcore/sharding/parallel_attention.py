@@ -13,11 +13,12 @@ from fastcore._core import validate_sharding_block as check_block
 from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
-from fastcore.sharding.contraction import add_vector, contract, contract_backward, entries, sum_over_rows
+from fastcore.sharding.contraction import add_in_place, contract, contract_backward, entries, sum_over_rows
 from fastcore.sharding.device import device_function
 from fastcore.sharding.kernels.attention_backward import attention_backward
 from fastcore.sharding.layer import Layer
 from fastcore.sharding.mesh import Mesh
+from fastcore.sharding.products import add_bias
 from fastcore.sharding.spec import P, entry_of
 
 __all__ = ["ParallelAttention"]
@@ -155,7 +156,7 @@ class ParallelAttention(Layer):
         _attend(query, key, value, out, lse, self.is_causal, self.scale)
         y = psum(contract(out, self.params["output_weight"], 2), self.axes)
         if "output_bias" in self.params:
-            add_vector(y, self.params["output_bias"])
+            add_bias(y, self.params["output_bias"])
         return y, [x, query, key, value, out, lse]
 
     def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
@@ -170,13 +171,12 @@ class ParallelAttention(Layer):
         inner = [self.mesh.zeros(each.shape, each.dtype, each.spec, pad=True) for each in (query, key, value)]
         _attend_backward(query, key, value, out, lse, grad_out, *inner, self.is_causal, self.scale)
         del query, key, value, out, lse, grad_out
-        grad_x = None
+        total = None
         for name in ("value", "key", "query"):
             gradient = inner.pop()
             if f"{name}_bias" in self.params:
                 grads[f"{name}_bias"] = sum_over_rows(gradient, self.params[f"{name}_bias"])
-            grad_x, grads[f"{name}_weight"] = contract_backward(
-                x, self.params[f"{name}_weight"], gradient, 1, total=grad_x
-            )
-            del gradient
-        return psum(grad_x, self.axes), grads
+            grad_x, grads[f"{name}_weight"] = contract_backward(x, self.params[f"{name}_weight"], gradient, 1)
+            total = grad_x if total is None else add_in_place(total, grad_x)
+            del gradient, grad_x
+        return psum(total, self.axes), grads

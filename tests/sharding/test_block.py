@@ -47,7 +47,8 @@ def check_layer(layer, x, grad_y, expected, bound=1e-12, spec=None):
     assert worst(grads, expected[2]) <= bound
     for name, grad in grads.items():
         parameter = layer.params[name]
-        assert (grad.shape, grad.spec, grad.dtype) == (parameter.shape, parameter.spec, parameter.dtype)
+        assert (grad.shape, grad.block_shape, grad.dtype) == (parameter.shape, parameter.block_shape, parameter.dtype)
+        assert grad.spec.used() == parameter.spec.used()
 
 
 @pytest.fixture

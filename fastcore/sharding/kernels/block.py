@@ -23,27 +23,6 @@ def add_to(total, x):
 
 
 @kernel
-def add_vector(x, vector):
-    """x (N, D) += vector (1, D)."""
-    row = vector[0]
-    for i in range(x.shape[0]):
-        target = x[i]
-        for j in range(row.size):
-            target[j] += row[j]
-
-
-@kernel
-def sum_rows(x, total):
-    """total (1, D) = the sum of the rows of x (N, D), in order."""
-    row = total[0]
-    row[:] = 0
-    for i in range(x.shape[0]):
-        other = x[i]
-        for j in range(row.size):
-            row[j] += other[j]
-
-
-@kernel
 def gelu_backward(x, grad):
     """grad (N, D) *= the derivative of x Phi(x), which is Phi(x) + x phi(x) with the normal density phi."""
     for i in range(x.shape[0]):
