@@ -10,17 +10,17 @@ from fastcore._core.validate import kind_of
 from fastcore._core.validate_sharding import axis_names
 
 
-def layers(given: Sequence[Any], kind: type) -> None:
+def layers(given: Sequence[Any], kind: Any) -> None:
     """At least one layer, all on one mesh."""
     if not given:
         raise ValueError("Sequential needs at least one layer. Got none.")
     for place, layer in enumerate(given):
         if not isinstance(layer, kind):
             raise TypeError(f"Layer {place} must be a Layer, with forward and backward. Got {kind_of(layer)}.")
-        if not same_mesh(layer.mesh, given[0].mesh):  # type: ignore[attr-defined]
+        if not same_mesh(layer.mesh, given[0].mesh):
             raise ValueError(
                 f"All layers must be on one mesh. Got {given[0].mesh!r} and, of layer {place}, {layer.mesh!r}."
-            )  # type: ignore[attr-defined]
+            )
 
 
 def same_mesh(mesh: Any, other: Any) -> bool:
@@ -233,12 +233,12 @@ def rows_of_batch(batch: Any, axis: Any) -> tuple[int, int]:
     return batch.block_shape[0], batch.shape[0]
 
 
-def step_results(results: Any, array_type: type) -> tuple[Any, Any]:
+def step_results(results: Any, array_type: Any) -> tuple[Any, Any]:
     """(loss, grads) as a step must answer."""
     if not isinstance(results, tuple) or len(results) != 2:
         raise TypeError(f"step must answer (loss, grads). Got {kind_of(results)}.")
     loss, grads = results
-    if not isinstance(loss, array_type) or loss.shape != () or loss.dtype.kind != "f":  # type: ignore[attr-defined]
+    if not isinstance(loss, array_type) or loss.shape != () or loss.dtype.kind != "f":
         raise TypeError(f"The loss must be a ShardedArray of shape () and floats. Got {loss!r}.")
     parts = [grads] if isinstance(grads, Mapping) else grads
     if not isinstance(parts, list | tuple) or not all(isinstance(each, Mapping) for each in parts):

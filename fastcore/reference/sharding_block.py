@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def block_weights(
         "mlp.up_bias": (hidden_dim,),
         "mlp.down_bias": (embed_dim,),
     }
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for name, shape in shapes.items():
         spread = 1.0 / math.sqrt(shape[0]) if len(shape) == 2 else 0.1
         weights[name] = (rng.standard_normal(shape) * spread + ("norm" in name and "weight" in name)).astype(dtype)
@@ -89,7 +90,7 @@ def parallel_attention(
     num_heads: int,
     num_kv_heads: int | None = None,
     is_causal: bool = False,
-) -> tuple[np.ndarray, np.ndarray | None, Gradients]:
+) -> tuple[np.ndarray, Any, Gradients]:
     """Self-attention of x (B, L, E) with its projections; result, gradient of x and of the weights (for grad_y)."""
     groups = num_kv_heads or num_heads
     repeats = num_heads // groups
@@ -127,7 +128,7 @@ def parallel_attention(
 
 def parallel_mlp(
     x: np.ndarray, weights: Weights, grad_y: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray | None, Gradients]:
+) -> tuple[np.ndarray, Any, Gradients]:
     """gelu(x up + bias) down + bias; result, gradient of x and of the weights (for grad_y)."""
     hidden = x @ weights["up_weight"] + weights.get("up_bias", 0.0)
     active = gelu(hidden)
@@ -158,13 +159,13 @@ def transformer_block(
     num_kv_heads: int | None = None,
     is_causal: bool = True,
     eps: float = 1e-5,
-) -> tuple[np.ndarray, np.ndarray | None, Gradients]:
+) -> tuple[np.ndarray, Any, Gradients]:
     """x + attention(norm1(x)), then x + mlp(norm2(x)); result, gradient of x and of the weights (for grad_y)."""
     norm1, norm2, mlp = (_part(weights, name) for name in ("norm1", "norm2", "mlp"))
-    heads = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "is_causal": is_causal}
+    heads: dict[str, Any] = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "is_causal": is_causal}
     attention = _part(weights, "attention")
     normal1 = _layer_norm(x, norm1, eps)
-    middle = x + parallel_attention(normal1, attention, **heads)[0]  # type: ignore[arg-type]
+    middle = x + parallel_attention(normal1, attention, **heads)[0]
     normal2 = _layer_norm(middle, norm2, eps)
     y = middle + parallel_mlp(normal2, mlp)[0]
     if grad_y is None:
@@ -173,7 +174,7 @@ def transformer_block(
     _, grad_normal, of_mlp = parallel_mlp(normal2, mlp, grad_y)
     gained, grads["norm2.weight"], grads["norm2.bias"] = layer_norm_backward(middle, norm2["weight"], grad_normal, eps)
     grad_middle = grad_y + gained
-    _, grad_normal, of_attention = parallel_attention(normal1, attention, grad_middle, **heads)  # type: ignore[arg-type]
+    _, grad_normal, of_attention = parallel_attention(normal1, attention, grad_middle, **heads)
     gained, grads["norm1.weight"], grads["norm1.bias"] = layer_norm_backward(x, norm1["weight"], grad_normal, eps)
     grads |= {f"mlp.{name}": grad for name, grad in of_mlp.items()}
     grads |= {f"attention.{name}": grad for name, grad in of_attention.items()}
@@ -204,19 +205,19 @@ def language_model(
     Weights: "embedding.weight" (V, E), "embedding.position_weight", "0.norm1.weight", … of each block as
     `transformer_block` has them, "norm.weight", "norm.bias", "head.weight" (E, V).
     """
-    heads = {"num_heads": num_heads, "num_kv_heads": num_kv_heads}
+    heads: dict[str, Any] = {"num_heads": num_heads, "num_kv_heads": num_kv_heads}
     x = weights["embedding.weight"][tokens] + weights["embedding.position_weight"][: tokens.shape[1]]
     inputs = []
     for layer in range(num_layers):
         inputs.append(x)
-        x = transformer_block(x, _part(weights, str(layer)), **heads)[0]  # type: ignore[arg-type]
+        x = transformer_block(x, _part(weights, str(layer)), **heads)[0]
     normal = _layer_norm(x, _part(weights, "norm"), 1e-5)
     value, grad_logits = cross_entropy(normal @ weights["head.weight"], targets)
     grads: Gradients = {}
     gradient, grads["head.weight"], _ = _linear_backward(normal, weights["head.weight"], grad_logits)
     gradient, grads["norm.weight"], grads["norm.bias"] = layer_norm_backward(x, weights["norm.weight"], gradient)
     for layer in reversed(range(num_layers)):
-        _, gradient, named = transformer_block(inputs[layer], _part(weights, str(layer)), gradient, **heads)  # type: ignore[arg-type]
+        _, gradient, named = transformer_block(inputs[layer], _part(weights, str(layer)), gradient, **heads)
         grads |= {f"{layer}.{name}": grad for name, grad in named.items()}
     grads["embedding.weight"] = np.zeros_like(weights["embedding.weight"])
     np.add.at(grads["embedding.weight"], tokens, gradient)

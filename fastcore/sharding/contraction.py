@@ -12,7 +12,14 @@ from fastcore.sharding.layer import matrix_of
 from fastcore.sharding.products import add_bias, column_sums, matmul, matmul_nt, matmul_tn
 from fastcore.sharding.spec import P, entry_of
 
-__all__ = ["add_in_place", "contract", "contract_backward", "entries", "sum_over_rows"]
+__all__ = [
+    "add_in_place",
+    "contract",
+    "contract_input_gradient",
+    "contract_weight_gradient",
+    "entries",
+    "sum_over_rows",
+]
 
 
 def _elements(x: Any, *others: Any) -> float:
@@ -42,16 +49,20 @@ def contract(x: ShardedArray, weight: ShardedArray, summed: int, bias: ShardedAr
     return y
 
 
-def contract_backward(
-    x: ShardedArray, weight: ShardedArray, grad_y: ShardedArray, summed: int
-) -> tuple[ShardedArray, ShardedArray]:
-    """Gradients of `contract` for x and weight, on each device those of its blocks."""
+def contract_input_gradient(
+    grad_y: ShardedArray, weight: ShardedArray, grad_x: ShardedArray, summed: int, *, add: bool = False
+) -> None:
+    """grad_x = the gradient of `contract` for x, on each device that of its blocks; with `add` added to grad_x."""
+    rows = grad_x.ndim - summed
+    matmul_nt(matrix_of(grad_y, rows), matrix_of(weight, summed), matrix_of(grad_x, rows), add=add)
+
+
+def contract_weight_gradient(x: ShardedArray, weight: ShardedArray, grad_y: ShardedArray, summed: int) -> ShardedArray:
+    """The gradient of `contract` for weight, on each device that of its blocks."""
     rows = x.ndim - summed
-    grad_weight = weight.mesh.empty(weight.shape, weight.dtype, weight.spec, pad=True)
-    matmul_tn(matrix_of(x, rows), matrix_of(grad_y, rows), matrix_of(grad_weight, summed))
-    grad_x = x.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
-    matmul_nt(matrix_of(grad_y, rows), matrix_of(weight, summed), matrix_of(grad_x, rows))
-    return grad_x, grad_weight
+    gradient = weight.mesh.empty(weight.shape, weight.dtype, weight.spec, pad=True)
+    matmul_tn(matrix_of(x, rows), matrix_of(grad_y, rows), matrix_of(gradient, summed))
+    return gradient
 
 
 def add_in_place(total: ShardedArray, x: ShardedArray) -> ShardedArray:

@@ -13,7 +13,13 @@ from fastcore._core import validate_sharding_block as check_block
 from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
-from fastcore.sharding.contraction import add_in_place, contract, contract_backward, entries, sum_over_rows
+from fastcore.sharding.contraction import (
+    contract,
+    contract_input_gradient,
+    contract_weight_gradient,
+    entries,
+    sum_over_rows,
+)
 from fastcore.sharding.device import device_function
 from fastcore.sharding.kernels.attention_backward import attention_backward
 from fastcore.sharding.layer import Layer
@@ -62,10 +68,10 @@ def _attend_backward(
 ) -> None:  # fmt: skip
     if query.size:
         size = key.shape[3]
-        arrays = [_heads(each, size) for each in (query, key, value, out)]
-        grads = [_heads(each, size) for each in (grad_query, grad_key, grad_value)]
-        statistics = lse.reshape(lse.shape[0], -1, lse.shape[3])
-        attention_backward(*arrays, statistics, _heads(grad_out, size), *grads, is_causal=causal, scale=scale)
+        arrays = (query, key, value, out, grad_out, grad_query, grad_key, grad_value)
+        query, key, value, out, *grads = (_heads(each, size) for each in arrays)
+        statistics = lse.reshape(*query.shape[:3])
+        attention_backward(query, key, value, out, statistics, *grads, is_causal=causal, scale=scale)
 
 
 class ParallelAttention(Layer):
@@ -167,16 +173,20 @@ class ParallelAttention(Layer):
         grads = {}
         if "output_bias" in self.params:
             grads["output_bias"] = sum_over_rows(grad_y, self.params["output_bias"])
-        grad_out, grads["output_weight"] = contract_backward(out, self.params["output_weight"], grad_y, 2)
+        weight = self.params["output_weight"]
+        grads["output_weight"] = contract_weight_gradient(out, weight, grad_y, 2)
+        grad_out = self.mesh.empty(out.shape, out.dtype, out.spec, pad=True)
+        contract_input_gradient(grad_y, weight, grad_out, 2)
         inner = [self.mesh.zeros(each.shape, each.dtype, each.spec, pad=True) for each in (query, key, value)]
         _attend_backward(query, key, value, out, lse, grad_out, *inner, self.is_causal, self.scale)
         del query, key, value, out, lse, grad_out
-        total = None
+        grad_x = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
         for name in ("value", "key", "query"):
             gradient = inner.pop()
             if f"{name}_bias" in self.params:
                 grads[f"{name}_bias"] = sum_over_rows(gradient, self.params[f"{name}_bias"])
-            grad_x, grads[f"{name}_weight"] = contract_backward(x, self.params[f"{name}_weight"], gradient, 1)
-            total = grad_x if total is None else add_in_place(total, grad_x)
-            del gradient, grad_x
-        return psum(total, self.axes), grads
+            weight = self.params[f"{name}_weight"]
+            grads[f"{name}_weight"] = contract_weight_gradient(x, weight, gradient, 1)
+            contract_input_gradient(gradient, weight, grad_x, 1, add=name != "value")
+            del gradient
+        return psum(grad_x, self.axes), grads
