@@ -15,6 +15,8 @@ from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
 from fastcore.sharding.device import device_function, device_kernel
 from fastcore.sharding.kernels import experts as kernels
+from fastcore.sharding.kernels.block import gelu_backward
+from fastcore.sharding.layer import Layer
 from fastcore.sharding.mesh import Mesh
 from fastcore.sharding.products import matmul, matmul_nt, matmul_tn
 from fastcore.sharding.routing import (
@@ -53,7 +55,7 @@ _linear_backward = device_kernel(
     parts=_parts_of_linear,
     as_rows=True,
 )
-_gelu_backward = device_kernel(kernels.gelu_backward, flops=_elements(30.0), as_rows=True)
+_gelu_backward = device_kernel(gelu_backward, flops=_elements(30.0), as_rows=True)
 
 
 @device_function(flops=_elements(15.0))
@@ -72,7 +74,7 @@ class SavedExperts(NamedTuple):
     returned: ShardedArray
 
 
-class MixtureOfExperts:
+class MixtureOfExperts(Layer):
     """A layer that sends each token to k of E small MLPs, and adds their answers up: expert parallelism.
 
     ``y = Σ_j weight_j · (gelu(x @ up[e_j] + up_bias[e_j]) @ down[e_j] + down_bias[e_j])``
