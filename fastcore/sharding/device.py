@@ -23,6 +23,7 @@ __all__ = ["device_function", "device_kernel"]
 # Estimates of a device's serial time, which decide whether a launch pays: 100 GFLOP/s, 10 GB/s.
 NS_PER_FLOP, NS_PER_BYTE = 0.01, 0.1
 UNKNOWN_NS = 1e6  # of a kernel that does not say its operations: a launch in vain costs a few microseconds
+COMPILED_TYPES = frozenset("?bhilqBHILQfdFD")
 ITEMS_PER_WORKER = 4  # parts, where devices are few: a stolen core then delays a call by a quarter at most
 
 
@@ -124,8 +125,6 @@ class DeviceKernel:
         wide: dict[int, np.ndarray] = {}
         stacked = [isinstance(each, ShardedArray) for each in arguments]
         given = [_widened(each, wide) for each in values]
-        if self._as_rows:
-            given = [_matrices(*each) for each in zip(given, stacked)]
         most = 1 if self._parts is None else max(1, self._parts(*arguments))
         if config.DISABLE_JIT:
             self._interpret(mesh.n_local, given, stacked)
@@ -142,7 +141,7 @@ class DeviceKernel:
         else:
             values = check.plain_argument(self.__name__, place, argument)
             dtype = values.dtype
-        if not _is_half(dtype):
+        if not (dtype.char in COMPILED_TYPES and dtype.isnative) and not _is_half(dtype):
             check.kernel_dtype(self.__name__, place, dtype)
         return values
 
@@ -151,10 +150,12 @@ class DeviceKernel:
         extra = () if self._parts is None else (0, 1)
         for device in range(devices):
             blocks = [each[device] if is_sharded else each[()] for each, is_sharded in zip(values, stacked)]
+            if self._as_rows:
+                blocks = [_as_rows(block) for block in blocks]
             self._kernel(*blocks, *extra)
 
     def _launch(self, devices: int, values: list[np.ndarray], stacked: list[bool], flops: float, most: int) -> None:
-        entries = [entry(*each) for each in zip(values, stacked)]
+        entries = [entry(*each, self._as_rows) for each in zip(values, stacked)]
         layout = " ".join(text for text, _ in entries)
         if layout not in self._runs:
             self._runs[layout] = self._compile(layout)
@@ -180,7 +181,7 @@ class DeviceKernel:
             # An exception does not leave a parallel loop: the first device that failed runs again, here.
             item = int(failed.argmax())
             run(table, item, item + 1)
-            raise MemoryError(f"{self.__name__} failed on device {item // parts} of this process.")
+            check.failed_once(self.__name__, item // parts)
 
     def _compile(self, layout: str) -> tuple[Any, int]:
         try:
@@ -193,12 +194,9 @@ def _is_half(dtype: np.dtype) -> bool:
     return dtype.char == "e" or (dtype.kind == "V" and dtype.name == "bfloat16")  # a name takes 2 us
 
 
-def _matrices(values: np.ndarray, stacked: bool) -> np.ndarray:
-    """Blocks of any number of axes but 0 as matrices of rows."""
-    lengths = values.shape[stacked:]
-    if not lengths:
-        return values
-    return values.reshape(*values.shape[:stacked], math.prod(lengths[:-1]), lengths[-1])
+def _as_rows(block: Any) -> Any:
+    """A block of any number of axes but 0 as a matrix, which shares its memory."""
+    return block if np.ndim(block) == 0 else block.reshape(math.prod(block.shape[:-1]), block.shape[-1])
 
 
 def _widened(values: np.ndarray, wide: dict[int, np.ndarray]) -> np.ndarray:

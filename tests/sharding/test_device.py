@@ -163,6 +163,8 @@ def test_device_kernel_wrong_dtype_raises():
     mesh = Mesh({"tp": 2}, engine="dry")
     with pytest.raises(TypeError, match="Argument 0 of increased must be of booleans, integers"):
         increased(mesh.zeros((2,), "M8[s]"))
+    with pytest.raises(TypeError, match=r"Argument 3 of scaled .* in native byte order\. Got dtype >f8"):
+        scaled(mesh.zeros((2, 2), float), 1.0, mesh.axis_index("tp"), np.zeros(2, ">f8"), mesh.zeros((2, 2), float))
     with pytest.raises(ValueError, match="Argument 1 of failing must fit into 64 bits"):
         failing(mesh.axis_index("tp"), 1 << 80, mesh.zeros((2,), float))
 

@@ -8,6 +8,8 @@ found through a *table* of integers, so that one parallel driver, compiled once,
 An argument that is the same on all devices has 0 bytes from device to device.
 """
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -25,15 +27,22 @@ __all__ = ["compiled_run", "entry", "run_in_parallel"]
 TABLE = types.Array(types.int64, 1, "C")
 
 
-def entry(values: np.ndarray, stacked: bool) -> tuple[str, list[int]]:
+def entry(values: np.ndarray, stacked: bool, as_rows: bool) -> tuple[str, list[int]]:
     """Layout and table entries of an argument: C-contiguous, and if `stacked` with an axis of devices in front.
 
-    Blocks without axes are numbers; memory that must not be written becomes a readonly array.
+    Blocks without axes are numbers; memory that must not be written becomes a readonly array. With `as_rows` all axes
+    of a block but the last are taken together.
     """
-    lengths = values.shape[stacked:]
+    lengths = values.shape[1:] if stacked else values.shape
+    if as_rows and lengths and len(lengths) != 2:
+        lengths = (math.prod(lengths[:-1]), lengths[-1])
     stride = values.strides[0] if stacked else 0
-    readonly = "" if values.flags.writeable or not lengths else "r"
-    return f"{values.dtype.str[1:]}:{len(lengths) or ''}{readonly}", [values.ctypes.data, stride, *lengths]
+    return _text(values.dtype, len(lengths), values.flags.writeable), [values.ctypes.data, stride, *lengths]
+
+
+@functools.cache
+def _text(dtype: np.dtype, ndim: int, writeable: bool) -> str:
+    return f"{dtype.str[1:]}:{ndim or ''}{'' if writeable or not ndim else 'r'}"
 
 
 def _kind(layout: str) -> tuple[Any, int]:
