@@ -95,7 +95,7 @@ def pipeline(
         run.step(what, action)
     lower, upper = _timelines(run, actions)
     run.ledger.add_pipeline(first, _intervals(run, lower), _intervals(run, upper))
-    return PipelineResult(run.loss_sum, run.grads, run.outputs, lower, upper)
+    return PipelineResult(None if loss is None else run.loss_sum, run.grads, run.outputs, lower, upper)
 
 
 def _program(actions: list[list[Action]], chunks: int) -> list[tuple[str, Action]]:
@@ -140,7 +140,7 @@ class _Run:
         self.saved: dict[tuple[int, int], Any] = {}
         self.shapes_of_x: dict[tuple[int, int], Any] = {}
         self.outputs: list[ShardedArray] = []
-        self.loss_sum = None if loss is None else meshes[-1].zeros((), np.float64)
+        self.loss_sum = meshes[-1].zeros((), np.float64)
         self.grads = [{} if loss is None else _zeros_like(stage.params) for stage in stages]
         self.spans: dict[tuple[str, Action], Span] = {}
         self.twin = self._twins(microbatches)
@@ -218,17 +218,20 @@ class _Run:
         return grad_y
 
     def _hand_on(self, action: Action, result: ShardedArray) -> None:
-        target = target_of(action.kind, action.chunk, len(self.stages))
-        assert target is not None
-        if check.same_devices(self.meshes[action.chunk], self.meshes[target[1]]):
-            self.inputs[Action(*target, action.microbatch)] = result
+        target = self._target(action)
+        if check.same_devices(self.meshes[action.chunk], self.meshes[target.chunk]):
+            self.inputs[target] = result
         else:
             self.results[action] = result
 
     def _send(self, action: Action) -> None:
-        kind, chunk = target_of(action.kind, action.chunk, len(self.stages)) or ("", 0)
-        result = self.results.pop(action)
-        self.inputs[Action(kind, chunk, action.microbatch)] = transfer(result, self.meshes[chunk])
+        target = self._target(action)
+        self.inputs[target] = transfer(self.results.pop(action), self.meshes[target.chunk])
+
+    def _target(self, action: Action) -> Action:
+        """The action that the result is for; of the last one, which hands on nothing, itself."""
+        kind, chunk, microbatch = action
+        return Action(*(target_of(kind, chunk, len(self.stages)) or (kind, chunk)), microbatch)
 
 
 @contextmanager
@@ -248,8 +251,7 @@ def _zeros_like(params: Any) -> dict[str, ShardedArray]:
     }
 
 
-def _accumulate(total: ShardedArray | None, value: ShardedArray) -> None:
-    assert total is not None
+def _accumulate(total: ShardedArray, value: ShardedArray) -> None:
     total.mesh.ledger.add(total.mesh, "compute", flops=math.prod(total.block_shape), name="accumulate")
     if total.local is not None:
         total.local += value.local

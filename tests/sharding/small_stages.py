@@ -93,6 +93,22 @@ def cut(array, m, mesh):
     return [mesh.put(part, spec, pad=True) for part in np.array_split(array, m)]
 
 
+class Wrong(Dense):
+    """Returns something else."""
+
+    def __init__(self, right, **instead):
+        self.__dict__.update(right.__dict__)
+        self.instead = instead
+
+    def forward(self, x):
+        y, saved = super().forward(x)
+        return self.instead.get("y", y), saved
+
+    def backward(self, saved, grad_out):
+        grad_x, grads = super().backward(saved, grad_out)
+        return self.instead.get("grad_x", grad_x), self.instead.get("grads", grads)
+
+
 class Keep:
     """A stage without parameters that hands on what it gets, and saves `kept` float64 numbers."""
 
