@@ -29,7 +29,7 @@ from fastcore.sharding.attention_blocks import (
 )
 from fastcore.sharding.collectives import ppermute
 from fastcore.sharding.kernels.attention_backward import attention_backward
-from fastcore.sharding.token_layout import seen_pairs, token_parts
+from fastcore.sharding.token_layout import Part, joined_parts, seen_pairs, token_parts
 
 __all__ = ["RingSaved", "ring_attention", "ring_attention_backward"]
 
@@ -165,17 +165,46 @@ def _options(
     return Options(names, validate.flag(is_causal, "is_causal"), scale, layout, queries, keys)
 
 
-class Pair(NamedTuple):
+class Meeting(NamedTuple):
     """Some queries of each device and some of the keys that it holds at a step.
 
-    offsets, lengths : for each sequence of this process, position of the queries relative to the keys, and how many
-    keys there are
+    offsets : (n,) position of the first query relative to the first key, None where no mask lies between them.
+    active : (n,) whether they see each other at all, on the device with each index along the axis
+    """
+
+    queries: Part
+    keys: Part
+    counts: np.ndarray
+    offsets: np.ndarray | None
+    active: np.ndarray
+
+    def seen(self) -> np.ndarray:
+        """(n,) pairs of a query and a key that it sees."""
+        if self.offsets is None:
+            return self.active * self.queries.counts * self.counts
+        return seen_pairs(self.offsets, self.queries.counts, self.counts)
+
+
+class Pair(NamedTuple):
+    """A meeting on the devices of this process: their `sequences` from the first to the last that has any work.
+
+    offsets, lengths : for each of them, as `scaled_dot_product_attention` takes query_offset and key_lengths
     """
 
     queries: slice
     keys: slice
+    sequences: slice
+    is_causal: bool
     offsets: np.ndarray
     lengths: np.ndarray
+
+    def rows(self, x: ShardedArray) -> np.ndarray:
+        """The queries, or what belongs to them."""
+        return stacked(x)[self.sequences, :, self.queries]
+
+    def held(self, x: ShardedArray) -> np.ndarray:
+        """The keys and values, or what belongs to them."""
+        return stacked(x)[self.sequences, :, self.keys]
 
 
 class _Ring:
@@ -196,32 +225,54 @@ class _Ring:
             return x
         return ppermute(x, self.options.axis, [(i, (i + 1) % self.n) for i in range(self.n)])
 
-    def pairs(self, step: int, flops_a_pair: int, name: str) -> Iterator[Pair]:
-        """What is computed at a step, which is entered into the ledger; nothing for a mesh without values.
+    def _meetings(self, step: int) -> list[Meeting]:
+        """What a step consists of. Zigzag under a causal mask, behind the first step: device i has chunks i and
+        2n - 1 - i and meets those of j. For j < i all queries see the early keys, for j > i the late ones see all."""
+        index = np.arange(self.n)
+        holders = (index - step) % self.n
+        queries, keys = joined_parts(self.query_parts), joined_parts(self.key_parts)
+        everyone = np.ones(self.n, bool)
+        if not self.options.is_causal:
+            return [Meeting(queries, keys, keys.counts[holders], None, everyone)]
+        if self.options.layout == "zigzag" and step > 0:
+            early, late = self.key_parts[0], self.query_parts[1]
+            return [
+                Meeting(queries, early, early.counts[holders], None, holders < index),
+                Meeting(late, keys, keys.counts[holders], None, holders > index),
+            ]
+        return [
+            Meeting(one, other, other.counts[holders], one.starts - other.starts[holders], everyone)
+            for one in self.query_parts
+            for other in self.key_parts
+        ]
 
-        Pairs that the mask hides on all devices are left out. The decision and the operations entered are those of
-        all devices, so every process makes the same.
-        """
-        holders = (np.arange(self.n) - step) % self.n
-        work = np.zeros(self.n, np.int64)
-        found = []
-        for queries in self.query_parts:
-            for keys in self.key_parts:
-                offsets, lengths = queries.starts - keys.starts[holders], keys.counts[holders]
-                if self.options.is_causal:
-                    seen = seen_pairs(offsets, queries.counts, lengths)
-                else:
-                    seen = queries.counts * lengths
-                work += seen
-                if seen.any():
-                    found.append(Pair(queries.rows, keys.rows, self._of_each(offsets), self._of_each(lengths)))
+    def pairs(self, step: int, flops_a_pair: int, name: str) -> Iterator[Pair]:
+        """What this process has to compute at a step. Entered into the ledger are the operations of the device that
+        has most, of all devices, so that the ledgers of all processes are equal."""
+        work, found = np.zeros(self.n, np.int64), []
+        for meeting in self._meetings(step):
+            seen = meeting.seen()
+            work += seen
+            if seen.any():  # on any device: results must not depend on which of them are here
+                found.append(self._local(meeting, seen > 0))
         flops = float(work.max()) * flops_a_pair * self.batch * self.heads
         self.mesh.ledger.add(self.mesh, "compute", flops=flops, name=name)
         return iter([] if self.mesh.is_dry else found)
 
-    def _of_each(self, numbers: np.ndarray) -> np.ndarray:
-        """Numbers of the devices along the axis, for each sequence of this process."""
-        return np.repeat(numbers[self._index], self.batch)
+    def _local(self, meeting: Meeting, active: np.ndarray) -> Pair:
+        here = np.flatnonzero(active[self._index])
+        devices = slice(here[0], here[-1] + 1) if len(here) else slice(0, 0)
+        index = self._index[devices]
+        offsets = np.zeros(self.n, np.int64) if meeting.offsets is None else meeting.offsets
+        lengths = np.where(active, meeting.counts, 0)
+        return Pair(
+            meeting.queries.rows,
+            meeting.keys.rows,
+            slice(devices.start * self.batch, devices.stop * self.batch),
+            meeting.offsets is not None,
+            np.repeat(offsets[index], self.batch),
+            np.repeat(lengths[index], self.batch),
+        )
 
     def clear_padding(self, out: ShardedArray, lse: ShardedArray) -> None:
         """Zeros, as `mesh.put` has them: what padding has seen must not reach sums over tokens."""
@@ -238,7 +289,7 @@ def _forward(
     ring: _Ring, query: ShardedArray, key: ShardedArray, value: ShardedArray, out: ShardedArray, lse: ShardedArray
 ) -> None:
     queries, both = converted(query, out.dtype), joined(key, value)
-    more = states(query, value.shape[3], ring.n * max(part.length for part in ring.query_parts))
+    more = states(query, value.shape[3], query.shape[2])
     if lse.local is not None and out.local is not None:
         out.local[...] = 0.0
         lse.local[...] = -np.inf
@@ -260,16 +311,16 @@ def _forward_step(
 ) -> None:
     """Attend to the keys of a step, and merge that into the state, or start it; more: room for what is merged."""
     for pair in ring.pairs(step, 2 * both.shape[3], "ring_attention"):
-        rows = tuple(stacked(x)[:, :, pair.queries] for x in state)
-        room = tuple(stacked(x)[:, :, : pair.queries.stop - pair.queries.start] for x in more)
+        rows = pair.rows(state[0]), pair.rows(state[1])
+        room = tuple(stacked(x)[pair.sequences, :, : rows[0].shape[2]] for x in more)
         target = room if pair.queries.start in begun else rows
+        begun.add(pair.queries.start)
         attend_rows(
-            stacked(queries)[:, :, pair.queries], *divided(stacked(both)[:, :, pair.keys], queries.shape[3]), *target,
-            offsets=pair.offsets, lengths=pair.lengths, is_causal=ring.options.is_causal, scale=ring.options.scale,
+            pair.rows(queries), *divided(pair.held(both), queries.shape[3]), *target, is_causal=pair.is_causal,
+            scale=ring.options.scale, offsets=pair.offsets, lengths=pair.lengths,
         )  # fmt: skip
         if target is room:
             merge_rows(*rows, *room)
-        begun.add(pair.queries.start)
 
 
 def _backward_step(
@@ -285,10 +336,9 @@ def _backward_step(
     size = given[0].shape[3]
     flops_a_pair = 4 * size + 2 * both.shape[3] + 2 * (both.shape[3] - size)
     for pair in ring.pairs(step, flops_a_pair, "ring_attention_backward"):
-        query, out, grad_out, gradients = (stacked(x)[:, :, pair.queries] for x in (*given, grad_query))
-        keys, values = divided(stacked(both)[:, :, pair.keys], size)
+        query, out, grad_out = (pair.rows(x) for x in given)
         attention_backward(
-            query, keys, values, out, stacked(lse)[:, :, pair.queries], grad_out, gradients,
-            *divided(stacked(grad_both)[:, :, pair.keys], size), is_causal=ring.options.is_causal,
-            scale=ring.options.scale, query_offset=pair.offsets, key_lengths=pair.lengths,
+            query, *divided(pair.held(both), size), out, pair.rows(lse), grad_out, pair.rows(grad_query),
+            *divided(pair.held(grad_both), size), is_causal=pair.is_causal, scale=ring.options.scale,
+            query_offset=pair.offsets, key_lengths=pair.lengths,
         )  # fmt: skip

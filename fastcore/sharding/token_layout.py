@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcore._core import validate_sharding_ring as check
 
-__all__ = ["Part", "seen_pairs", "token_parts", "unzigzag", "zigzag"]
+__all__ = ["Part", "joined_parts", "seen_pairs", "token_parts", "unzigzag", "zigzag"]
 
 
 def zigzag(array: Any, devices: int, *, axis: int = -2) -> np.ndarray:
@@ -75,11 +75,6 @@ class Part(NamedTuple):
     starts: np.ndarray
     counts: np.ndarray
 
-    @property
-    def length(self) -> int:
-        """Tokens of the part, padding included."""
-        return self.rows.stop - self.rows.start
-
 
 def token_parts(layout: str, n: int, block: int, length: int) -> list[Part]:
     """The parts of blocks of `block` tokens on n devices, of a sequence of `length` tokens and padding behind them."""
@@ -89,6 +84,12 @@ def token_parts(layout: str, n: int, block: int, length: int) -> list[Part]:
     chunk = block // 2
     early, late = index * chunk, (2 * n - 1 - index) * chunk
     return [_part(slice(0, chunk), early, length), _part(slice(chunk, block), late, length)]
+
+
+def joined_parts(parts: list[Part]) -> Part:
+    """All tokens of a block as one part, which those that are no padding begin: late chunks fill up last."""
+    counts = sum((part.counts for part in parts[1:]), start=parts[0].counts)
+    return Part(slice(0, parts[-1].rows.stop), parts[0].starts, counts)
 
 
 def _part(rows: slice, starts: np.ndarray, length: int) -> Part:

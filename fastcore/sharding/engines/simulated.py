@@ -38,6 +38,8 @@ class SimulatedEngine:
     def send(self, mesh: Any, target: Any, pieces: np.ndarray, source: np.ndarray) -> np.ndarray:
         """pieces (mesh.n_local, m). Returns (target.n_local, m): device d of `target` gets the pieces of position
         source[d] of `mesh`, zeros where that is −1; source is (target.size,)."""
+        if (source >= 0).all():
+            return pieces[source]  # one pass over memory instead of three
         received = np.zeros((target.n_local, *pieces.shape[1:]), pieces.dtype)
         received[source >= 0] = pieces[source[source >= 0]]
         return received
