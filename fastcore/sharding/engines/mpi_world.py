@@ -29,7 +29,7 @@ from fastcore._core import validate_sharding_mpi as check
 POLLS = 200
 SLEEP_SHARE = 0.05
 SHORTEST_SLEEP_S = 2e-5
-LONGEST_SLEEP_S = 5e-3
+LONGEST_SLEEP_S = 5e-4
 # Steps whose agreement is not known yet; a rank that is further ahead waits.
 MOST_PENDING = 1024
 TEXT_BYTES = 400

@@ -17,7 +17,7 @@ def cases():
     found = {}
     for axes in AXES:
         text = ",".join(f"{name}{size}" for name, size in axes.items())
-        for dtype in DTYPES:
+        for dtype in DTYPES if axes is AXES[0] else DTYPES[:1]:  # each start of 8 ranks on 2 cores costs
             found[f"reductions of {dtype} on {text}"] = lambda make_mesh, axes=axes, dtype=dtype: reductions(
                 make_mesh(axes), dtype
             )
