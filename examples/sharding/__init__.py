@@ -1,0 +1,1 @@
+"""Parts of `examples/sharding_report.py`."""
