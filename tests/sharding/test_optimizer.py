@@ -8,7 +8,7 @@ import pytest
 
 import fastcore
 from fastcore.reference.sharding_optimizer import adam_step, sgd_step
-from fastcore.sharding import SGD, Adam, AdamW, Mesh, P, ZeroOptimizer
+from fastcore.sharding import SGD, Adam, AdamW, Mesh, P, ParallelMLP, ZeroOptimizer
 
 SHAPES = {"weight": (7, 5), "bias": (5,), "one": (1,)}
 RULES = [
@@ -126,6 +126,44 @@ def test_zero_stages_and_threads_give_the_same_bits(rng):
                     zero.step()
                 results.add(zero.gather()["w"].gather().tobytes())
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("rule", [Adam(weight_decay=0.1), SGD(), SGD(momentum=0.9)], ids=str)
+def test_zero_of_one_large_block_shared_by_threads_has_the_same_bits(rng, rule):
+    start = rng.standard_normal(100_001)
+    results = set()
+    for threads in (1, 2):
+        with fastcore.num_threads(threads):
+            for devices in (1, 2, 8):
+                mesh = Mesh({"dp": devices})
+                zero = ZeroOptimizer({"w": mesh.put(start)}, rule, stage=3)
+                gradient = mesh.zeros(start.shape, start.dtype)
+                gradient.local[0] = start[::-1]  # one device's alone, so that the sum is exact
+                zero.accumulate({"w": gradient})
+                zero.step(scale=1.0)
+                results.add(zero.gather()["w"].gather().tobytes())
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("axes", [{"dp": 2, "tp": 2}, {"dp": 3, "tp": 2}, {"dp": 4, "tp": 3}])
+def test_zero_trains_a_tensor_parallel_layer_as_one_device_does(rng, axes, stage):
+    shapes = {"up_weight": (4, 5), "up_bias": (5,), "down_weight": (5, 4), "down_bias": (4,)}
+    weights = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    batches = rng.standard_normal((3, 2, 7, 2, 4))  # steps; x and the gradient of y: rows, which do not divide
+    results = []
+    for each in (axes, {"dp": 1, "tp": 1}):
+        mesh = Mesh(each)
+        layer = ParallelMLP(mesh, weights)
+        zero = ZeroOptimizer(layer.params, AdamW(lr=0.1), stage=stage)
+        for x, grad_y in batches:
+            layer.params.update(zero.gather())
+            _, saved = layer.forward(mesh.put(x, "dp", pad=True))
+            zero.accumulate(layer.backward(saved, mesh.put(grad_y, "dp", pad=True))[1])
+            zero.step(scale=1 / len(x))
+        results.append({name: param.gather() for name, param in zero.gather().items()})
+    for name, expected in results[1].items():
+        assert_equal(results[0][name], expected)
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
