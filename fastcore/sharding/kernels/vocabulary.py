@@ -108,6 +108,7 @@ def cross_entropy_rows(logits, targets, peaks, sums, index, vocabulary, rows, co
     columns that are padding.
     """
     divisor = count_all if count_all > 0 else float(max(rows, 1))
+    own = grad.dtype.type(1.0 / divisor)  # rounded once: certain tokens have gradients of exact zeros
     first = index * logits.shape[1]
     count = own_part(index, logits.shape[1], vocabulary)
     total = 0.0
@@ -116,7 +117,7 @@ def cross_entropy_rows(logits, targets, peaks, sums, index, vocabulary, rows, co
         if i >= rows:
             target[:] = 0
             continue
-        peak, inverse = peaks[i, 0], 1.0 / (sums[i, 0] * divisor)
+        peak, inverse = peaks[i, 0], own / sums[i, 0]
         total += math.log(sums[i, 0]) - sums[i, 1]
         row, slope = row_of(logits, i), row_of(grad, i)
         lanes = lanes_of(row)
@@ -127,7 +128,7 @@ def cross_entropy_rows(logits, targets, peaks, sums, index, vocabulary, rows, co
         target[count:] = 0
         token = np.int64(targets[i, 0])
         if first <= token < first + count:
-            target[token - first] -= 1.0 / divisor
+            target[token - first] -= own
     loss[0, 0] = total / divisor
 
 
