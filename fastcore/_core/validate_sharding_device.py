@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastcore._core.validate import is_float_type, kind_of, same_dtype
+from fastcore._core.validate import counted, is_float_type, kind_of, same_dtype
 
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
@@ -39,6 +39,10 @@ def plain_argument(name: str, place: int, value: Any) -> np.ndarray:
     array = array.view()
     array.flags.writeable = False  # all devices share it
     return array
+
+
+def number_of_arguments(name: str, names: Sequence[str], count: int) -> NoReturn:
+    raise TypeError(f"{name} takes {counted(len(names), 'argument')} ({', '.join(names)}). Got {count}.")
 
 
 def kernel_dtype(name: str, place: int, dtype: np.dtype) -> NoReturn:

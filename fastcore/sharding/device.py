@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -58,13 +59,16 @@ def device_kernel(
 
     Raises
     ------
-    TypeError, by the returned function : no argument is sharded, an argument is of a wrong kind, or the kernel cannot
-        be compiled for them
+    TypeError, by the returned function : too few or too many arguments, none of them sharded, one of a wrong kind, or
+        the kernel cannot be compiled for them
     ValueError, by the returned function : arguments are on different meshes
     Exception : what the kernel raises on the first device that fails; outputs are undefined then
 
     Notes
     -----
+    Compiled code does not check indices: a kernel that writes outside its blocks may end the process. With
+    NUMBA_BOUNDSCHECK=1 in the environment, for while it is written, it raises IndexError instead.
+
     On a dry mesh arguments are checked and flops counted, nothing is compiled. Inside another launch, and for little
     work, devices run one after another. The result is the same, bit for bit, on any number of threads.
     """
@@ -116,8 +120,13 @@ class DeviceKernel:
         self._parts = parts
         self._as_rows = as_rows
         self._runs: dict[str, tuple[Any, int]] = {}
+        taken = list(inspect.signature(getattr(function, "py_func", function)).parameters.values())
+        self._parameters = taken[: -2 if parts is not None else None]
+        self._fewest = sum(each.default is each.empty for each in self._parameters)
 
     def __call__(self, *arguments: Any) -> None:
+        if not self._fewest <= len(arguments) <= len(self._parameters):
+            check.number_of_arguments(self.__name__, [each.name for each in self._parameters], len(arguments))
         mesh, work = _begin(self.__name__, self._flops, arguments)
         values = [self._values(place, each) for place, each in enumerate(arguments)]
         if mesh.is_dry or mesh.n_local == 0:
@@ -169,7 +178,7 @@ class DeviceKernel:
             table = np.array([parts, *(number for _, numbers in entries for number in numbers)], np.int64)
             items = devices * parts
             if workers == 1:
-                run(table, 0, items)
+                self._run(run, table, 0, items)
                 return
             failed = np.zeros(items, np.bool_)
             counter = np.zeros(1, np.int64)
@@ -180,8 +189,15 @@ class DeviceKernel:
         if failed.any():
             # An exception does not leave a parallel loop: the first device that failed runs again, here.
             item = int(failed.argmax())
-            run(table, item, item + 1)
+            self._run(run, table, item, item + 1)
             check.failed_once(self.__name__, item // parts)
+
+    def _run(self, run: Any, table: np.ndarray, first: int, end: int) -> None:
+        try:
+            run(table, first, end)
+        except Exception as error:  # whatever a user's kernel raises
+            error.add_note(f"raised by device_kernel {self.__name__}")
+            raise
 
     def _compile(self, layout: str) -> tuple[Any, int]:
         try:

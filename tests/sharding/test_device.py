@@ -159,6 +159,15 @@ def test_device_kernel_wrong_kind_of_argument_raises(value):
         scaled(mesh.zeros((2, 2), float), value, mesh.axis_index("tp"), np.zeros(2), mesh.zeros((2, 2), float))
 
 
+@pytest.mark.parametrize("engine", ["simulated", "dry"])
+def test_device_kernel_wrong_number_of_arguments_raises(engine):
+    x = Mesh({"tp": 2}, engine=engine).zeros((2,), float, P("tp"))
+    with pytest.raises(TypeError, match=r"increased takes 1 argument \(x\)\. Got 2\."):
+        increased(x, x)
+    with pytest.raises(TypeError, match=r"squared takes 2 arguments \(x, out\)\. Got 1\."):
+        squared(x)
+
+
 def test_device_kernel_wrong_dtype_raises():
     mesh = Mesh({"tp": 2}, engine="dry")
     with pytest.raises(TypeError, match="Argument 0 of increased must be of booleans, integers"):
@@ -190,6 +199,28 @@ try:
 except ZeroDivisionError as error:
     print(error, *out.gather())
 """
+
+
+BEYOND = """
+from fastcore.sharding import Mesh, P, device_kernel
+
+@device_kernel
+def beyond(x):
+    x[x.shape[0] + 5] = 1
+
+try:
+    beyond(Mesh({"tp": 4}).zeros((8,), float, P("tp")))
+except IndexError as error:
+    print(*error.__notes__)
+"""
+
+
+def test_device_kernel_beyond_its_block_raises_with_boundscheck(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(BEYOND)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_BOUNDSCHECK": "1"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "raised by device_kernel beyond\n", done.stderr
 
 
 @pytest.mark.parametrize("settings", [{}, {"NUMBA_DISABLE_JIT": "1"}])
