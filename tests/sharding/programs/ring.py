@@ -27,6 +27,7 @@ def cases():
         found[f"ring {text}"] = lambda make_mesh, axes=axes, spec=spec: ring(make_mesh(axes), spec, np.float64)
         found[f"ulysses {text}"] = lambda make_mesh, axes=axes, spec=spec: ulysses(make_mesh(axes), spec)
     found["ring float16"] = lambda make_mesh: ring(make_mesh({"sp": 4}), P(None, None, "sp"), np.float16)
+    found["mistakes"] = lambda make_mesh: mistakes(make_mesh({"dp": 2, "sp": 4}))
     found["ring of a stage"] = lambda make_mesh: ring(
         make_mesh({"pp": 2, "sp": 2}).at(pp=1), P(None, None, "sp"), np.float32
     )
@@ -57,3 +58,24 @@ def ulysses(mesh, spec):
     *given, grad_out = (mesh.put(x, spec, pad=True) for x in inputs(np.float32, 37))
     out, saved = ulysses_attention(*given, axis=spec[2], return_saved=True)
     return [x.gather() for x in (out, *ulysses_attention_backward(saved, grad_out))]
+
+
+def mistakes(mesh):
+    """The same error on every rank, before anything is sent."""
+    x, few = (mesh.zeros((2, 4, length, 8), np.float32, P(None, None, "sp")) for length in (20, 16))
+    calls = [
+        lambda: ring_attention(x, x, x, axis="tp"),
+        lambda: ring_attention(x, x, x, axis="dp"),
+        lambda: ring_attention(x, few, x),
+        lambda: ring_attention(x, x, x, layout="zigzag"),
+        lambda: ulysses_attention(x, few, few, axis="other"),
+        lambda: ring_attention_backward(ring_attention(x, x, x, return_saved=True)[1], few),
+    ]
+    found = []
+    for call in calls:
+        try:
+            call()
+        except ValueError as error:
+            found.append(np.array(str(error)))
+    assert len(found) == len(calls)
+    return found
