@@ -263,8 +263,14 @@ class Ledger:
     def allocate(self, mesh: Mesh, size: int) -> None:
         """A block of `size` bytes on each device of `mesh`; below 0, one that is gone."""
         held, peak = self._memory.of(mesh)
-        held += size
-        np.maximum(peak, held, out=peak)
+        if held.size == 1:  # 0.5 us instead of 2.5 us, for every array that is made and dropped
+            now = held.item() + size
+            held.fill(now)
+            if now > peak.item():
+                peak.fill(now)
+        else:
+            held += size
+            np.maximum(peak, held, out=peak)
         if self._recording is not None:
             self._recording.changes.setdefault(mesh.fixed, Change(mesh)).add(size)
 

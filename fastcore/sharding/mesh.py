@@ -40,6 +40,12 @@ class Mesh:
     n_local : devices of this process: the first axis of the blocks it holds
     positions : (n_local,) their numbers in this mesh, ascending
     devices : (size,) numbers in the mesh all of it was made of, see `at`
+
+    Notes
+    -----
+    Simulated devices are iterations of one parallel loop over the cores of this machine: exact numbers and an exact
+    count of bytes, operations and memory. The seconds that this takes say nothing of as many real devices; `report`
+    has modelled ones.
     """
 
     def __init__(self, axes: Mapping[str, int], *, engine: str = "simulated", link: Link | None = None) -> None:
