@@ -116,10 +116,10 @@ class Seconds(NamedTuple):
 
 
 def entry_seconds(entry: Entry) -> float:
-    """Modelled seconds of one entry of a ledger."""
+    """Modelled seconds of one entry of a ledger; 0 of a kernel that does not say its operations."""
     link = entry.mesh.link
     if entry.kind == "compute":
-        return entry.flops / link.flops_per_s
+        return (entry.flops or 0.0) / link.flops_per_s
     if entry.entering_bytes > 0 == entry.sent_bytes:  # a permutation that leaves all where it is, a group of one
         return 0.0
     return collective_seconds(entry.kind, entry.devices, entry.entering_bytes, link)

@@ -47,7 +47,8 @@ def device_kernel(
         options. Blocks are C-contiguous arrays, those of float16 and bfloat16 as float32 and rounded when it is done.
         Arguments that are not sharded are numbers, or arrays, which must not be written.
     flops : function of the same arguments, blocks given as `ShardedArray`s (use their block_shape), that answers the
-        floating-point operations of one device, for the cost model
+        floating-point operations of one device, for the cost model; without, `Mesh.report` calls them unknown and
+        leaves them out of its times
     parts : function of the same arguments, optional: into how many parts the work of one device can be cut, for where
         there are fewer devices than threads. The kernel then gets two more arguments, part and parts, at the end.
     as_rows : whether blocks of any number of axes but 0 come as matrices, all axes but the last one taken together; so
@@ -98,9 +99,9 @@ def device_function(function: Any = None, *, flops: Callable[..., float] | None 
 def _begin(name: str, flops: Callable[..., float] | None, arguments: tuple[Any, ...]) -> tuple[Mesh, float]:
     """The mesh of a call, and the flops of a device, which are entered."""
     mesh = check.device_arguments(name, [each.mesh for each in arguments if isinstance(each, ShardedArray)])
-    work = 0.0 if flops is None else float(flops(*arguments))
+    work = None if flops is None else float(flops(*arguments))
     mesh.ledger.add(mesh, "compute", flops=work, name=name)
-    return mesh, work
+    return mesh, work or 0.0
 
 
 class DeviceKernel:

@@ -18,8 +18,8 @@ class Entry(NamedTuple):
 
     kind: "compute", or the collective's name; "transfer" from mesh to mesh. axis: of the mesh; "" for compute.
     devices: that take part in one group. entering_bytes: S, bytes a device enters with. sent_bytes: by all devices of
-    the mesh together, counted where they are moved. flops: a device. name: of the kernel. scope: where it stands, e.g.
-    ("stage 0", "forward 3"). target: the mesh that a transfer goes to.
+    the mesh together, counted where they are moved. flops: a device, None if the kernel does not say. name: of the
+    kernel. scope: where it stands, e.g. ("stage 0", "forward 3"). target: the mesh that a transfer goes to.
     """
 
     kind: str
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     devices: int
     entering_bytes: int
     sent_bytes: int
-    flops: float
+    flops: float | None
     name: str
     mesh: Mesh
     scope: tuple[str, ...]
@@ -201,7 +201,7 @@ class Ledger:
         devices: int = 1,
         entering_bytes: int = 0,
         sent_bytes: int = 0,
-        flops: float = 0.0,
+        flops: float | None = 0.0,
         name: str = "",
         target: Mesh | None = None,
     ) -> None:

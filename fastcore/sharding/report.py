@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,12 +33,13 @@ class CollectiveRow(NamedTuple):
 
 
 class KernelRow(NamedTuple):
-    """One kernel. calls, flops_device, seconds: of the device that computed most with it."""
+    """One kernel. calls, flops_device, seconds: of the device that computed most with it. flops_device, flops_total:
+    None of a kernel that does not say its operations (``device_kernel(flops=…)``); its seconds are 0, and not known."""
 
     name: str
     calls: int
-    flops_device: float
-    flops_total: float
+    flops_device: float | None
+    flops_total: float | None
     seconds: float
 
 
@@ -53,7 +54,7 @@ class Report(NamedTuple):
     bytes_device, bytes_total : int, sent; by the device that sent most, and by all
     messages : int, of the device that sent most
     peak_bytes : int, of the blocks of `ShardedArray`s on the device that held most at once, without buffers of messages
-    flops_device, flops_total : float, of the device that computed most, and of all
+    flops_device, flops_total : float, of the device that computed most, and of all; see `uncounted`
     compute_s, communication_s : float, modelled seconds of the devices that computed and that communicated most
     bubble : float, idle seconds of the stages of pipelines over busy ones, without overlap; 0 without pipelines
     time_s : (lower, upper) float, modelled seconds; computing and communicating at once, and one after the other
@@ -75,6 +76,11 @@ class Report(NamedTuple):
     bubble: float
     time_s: tuple[float, float]
 
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Kernels that do not say their operations: flops and seconds leave them out."""
+        return tuple(row.name for row in self.kernels if row.flops_total is None)
+
     def __str__(self) -> str:
         devices, link = math.prod(self.axes.values()), self.link
         lower, upper = self.time_s
@@ -93,8 +99,10 @@ class Report(NamedTuple):
             *_table(
                 ("kernel", "calls", "FLOP a device", "FLOP in total", "time"),
                 [
-                    (row.name, f"{row.calls:,}", quantity(row.flops_device, ""), quantity(row.flops_total, ""),
-                     seconds(row.seconds))
+                    (row.name, f"{row.calls:,}", *(
+                        ("unknown",) * 3 if row.flops_device is None or row.flops_total is None
+                        else (quantity(row.flops_device, ""), quantity(row.flops_total, ""), seconds(row.seconds))
+                    ))
                     for row in self.kernels
                 ],
             ),
@@ -103,6 +111,11 @@ class Report(NamedTuple):
             f"bubble {self.bubble:.3f}; time [{seconds(lower)}, {seconds(upper)}], computing {seconds(self.compute_s)},"
             f" communicating {seconds(self.communication_s)}",
         ]  # fmt: skip
+        if self.uncounted:
+            lines.append(
+                f"computing and time leave out {', '.join(self.uncounted)}: say their operations by"
+                " device_kernel(flops=…)"
+            )
         return "\n".join(lines)
 
 
@@ -116,7 +129,7 @@ def make_report(ledger: Ledger, engine: str, link: Link) -> Report:
     moved = [(entry, count) for entry, count in made if entry.kind != "compute"]
     computed = [(entry, count) for entry, count in made if entry.kind == "compute"]
     collectives = [_collective_row(group, ledger) for group in _grouped(moved, lambda entry: (entry.kind, entry.axis))]
-    kernels = [_kernel_row(group, ledger) for group in _grouped(computed, lambda entry: (entry.name,))]
+    kernels = [_kernel_row(group, ledger) for group in _grouped(computed, _kernel)]
     clock = Clock(ledger)
     clock.finish()
     return Report(
@@ -124,13 +137,13 @@ def make_report(ledger: Ledger, engine: str, link: Link) -> Report:
         engine=engine,
         link=link,
         collectives=tuple(sorted(collectives, key=lambda row: -row.bytes_total)),
-        kernels=tuple(sorted(kernels, key=lambda row: -row.flops_total)),
+        kernels=tuple(sorted(kernels, key=lambda row: -(row.flops_total or 0.0))),
         bytes_device=round(_most(moved, _bytes_of_device, ledger)),
         bytes_total=sum(entry.sent_bytes * count for entry, count in moved),
         messages=round(_most(moved, _messages, ledger)),
         peak_bytes=ledger.peak_bytes(),
-        flops_device=_most(computed, lambda entry: entry.flops, ledger),
-        flops_total=sum(entry.flops * entry.mesh.size * count for entry, count in computed),
+        flops_device=_most(computed, _flops, ledger),
+        flops_total=_total_flops(computed),
         compute_s=_most(computed, entry_seconds, ledger),
         communication_s=_most(moved, entry_seconds, ledger),
         bubble=bubble(ledger.pipelines),
@@ -152,17 +165,30 @@ def _collective_row(made: Made, ledger: Ledger) -> CollectiveRow:
 
 
 def _kernel_row(made: Made, ledger: Ledger) -> KernelRow:
+    is_known = made[0][0].flops is not None
     return KernelRow(
         name=made[0][0].name,
         calls=round(_most(made, lambda entry: 1, ledger)),
-        flops_device=_most(made, lambda entry: entry.flops, ledger),
-        flops_total=sum(entry.flops * entry.mesh.size * count for entry, count in made),
+        flops_device=_most(made, _flops, ledger) if is_known else None,
+        flops_total=_total_flops(made) if is_known else None,
         seconds=_most(made, entry_seconds, ledger),
     )
 
 
-def _grouped(made: Made, key: Callable[[Entry], tuple[str, ...]]) -> Iterable[Made]:
-    groups: dict[tuple[str, ...], Made] = defaultdict(list)
+def _kernel(entry: Entry) -> tuple[str, bool]:
+    return entry.name, entry.flops is None
+
+
+def _flops(entry: Entry) -> float:
+    return entry.flops or 0.0
+
+
+def _total_flops(made: Made) -> float:
+    return sum(_flops(entry) * entry.mesh.size * count for entry, count in made)
+
+
+def _grouped(made: Made, key: Callable[[Entry], Hashable]) -> Iterable[Made]:
+    groups: dict[Hashable, Made] = defaultdict(list)
     for entry, count in made:
         groups[key(entry)].append((entry, count))
     return groups.values()

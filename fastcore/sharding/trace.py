@@ -126,7 +126,7 @@ def _box_events(box: Box, ledger: Ledger, held: dict[int, int]) -> Iterator[dict
     more: dict[str, Any] = {"scope": "/".join(entry.scope)}
     if entry.kind == "compute":
         name, category, thread = entry.name, "compute", device
-        more["flops"] = entry.flops
+        more["flops"] = "unknown" if entry.flops is None else entry.flops
     else:
         name, category, thread = f"{entry.kind} {entry.axis}".strip(), "communication", device
         more.update(entering_bytes=entry.entering_bytes, sent_bytes_of_all=entry.sent_bytes, devices=entry.devices)

@@ -76,7 +76,7 @@ def test_report_rows_and_time_of_one_mesh():
     assert gathered.bytes_total == collective_bytes("all_gather", 2, size) * 4
     first, second = report.kernels
     assert (first.name, first.calls, first.flops_device, first.flops_total) == ("work", 3, 120.0, 960.0)
-    assert (second.name, second.flops_device) == ("uncounted", 0.0)
+    assert (second.name, second.flops_device, second.flops_total) == ("uncounted", None, None)
     assert report.bytes_total == gathered.bytes_total + summed.bytes_total
     assert report.messages == summed.messages + 1
     assert report.compute_s == pytest.approx(12.0)
@@ -235,3 +235,18 @@ def test_quantity_three_digits(value, text):
 )
 def test_seconds_three_digits(value, text):
     assert seconds(value) == text
+
+
+def test_report_kernels_that_do_not_say_their_operations_are_named():
+    mesh = _dry({"tp": 2})
+    x = mesh.zeros((2,), np.float64)
+    work(x, 20.0)
+    assert mesh.report().uncounted == ()
+    assert "unknown" not in str(mesh.report())
+    uncounted(x)
+    report = mesh.report()
+    assert report.uncounted == ("uncounted",)
+    assert (report.flops_device, report.flops_total, report.compute_s) == (20.0, 40.0, 2.0)
+    lines = str(report).splitlines()
+    assert [line.split() for line in lines if line.startswith("uncounted")] == [["uncounted", "1", *["unknown"] * 3]]
+    assert lines[-1] == ("computing and time leave out uncounted: say their operations by device_kernel(flops=…)")
