@@ -72,9 +72,10 @@ def example(tmp_path_factory):
 def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     # The later ones go on from the first.
     blocks = python_blocks("README.md")
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     lines = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
-    attention, loss, cache, pages, scores, report, substituted, solution, inverted, roots, coefficients = lines
+    attention, loss, cache, pages, scores, report, substituted, *solved, coefficients, product, trained = lines
+    solution, inverted, roots = solved
     shape, error = attention.rsplit(maxsplit=1)
     assert shape == "(2, 8, 512, 64)"
     assert float(error) < 1e-5
@@ -97,6 +98,9 @@ def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     assert roots.split(maxsplit=1)[1] == "(1000, 10)"
     assert 1 < float(roots.split()[0]) < 4
     assert np.allclose([float(each) for each in coefficients.strip("[]").split()], [1.0, -2.0, 0.5], atol=1e-3)
+    # psum of (4, 16) float64 blocks over groups of 4: 2 (4 - 1) blocks a group.
+    assert product == f"True {2 * 2 * 3 * 4 * 16 * 8}"
+    assert trained == "True attention.key_bias 16"
 
 
 def test_examples_of_the_metrics_run(tmp_path):
