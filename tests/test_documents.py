@@ -14,9 +14,10 @@ import pytest
 
 from examples.smollm2 import weights
 from fastcore.kvcache.formats import FORMATS, bytes_per_token
+from tests.sharding import mpi
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md", "docs/sharding.md")
 
 
 def text_of(document: str) -> str:
@@ -111,6 +112,45 @@ def test_examples_of_the_metrics_run(tmp_path):
     estimate, low, high = map(float, re.findall(r"0\.\d{3}\b", interval)[:3])
     assert low < estimate < high
     assert "'C'" in search
+
+
+@pytest.fixture
+def training_program(tmp_path):
+    """The program that the page on sharding starts under mpiexec; its block's first line names its file."""
+    (block,) = (block for block in python_blocks("docs/sharding.md") if block.startswith("# train.py\n"))
+    program = tmp_path / "train.py"
+    program.write_text(block, encoding="utf-8")
+    return program
+
+
+def test_examples_of_sharding_run(tmp_path):
+    pytest.importorskip("dask.array", reason="the example of metrics needs dask")
+    blocks = [block for block in python_blocks("docs/sharding.md") if not block.startswith("# train.py\n")]
+    lines = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
+    array, missing_sum, product, heads, step, attention, pipelined, timeline, *report, area = lines
+    assert array == "ShardedArray(shape=(6, 10), dtype=float32, spec=P('dp', 'tp'), block=(3, 3))"
+    assert "Is a psum missing?" in missing_sum
+    assert (product, heads, attention) == ("True", "P(None, 'tp', None) True", "True")
+    assert step.endswith(" 16")  # parameters of a block
+    # A stage sends to the next after it has summed over tp: the bubble is beyond 3/8, that of free transfers.
+    loss, stages, bubble = pipelined.split()
+    assert 1.9 < float(loss) < 2.1
+    assert stages == "4"
+    assert float(bubble) > 3 / 8
+    assert timeline == "True 23"  # 2 (8 - 1) + (2 - 1) 8 + 1
+    assert report[0].startswith("65,536 devices")
+    assert report[-1].startswith("bubble ")
+    assert abs(float(area) - 0.760) < 0.02  # two normal distributions one standard deviation apart
+    assert (tmp_path / "step.json").is_file()
+
+
+def test_program_of_sharding_prints_the_same_simulated_and_on_two_ranks(training_program):
+    simulated = run(str(training_program), "simulated", cwd=training_program.parent, PYTHONPATH=str(ROOT))
+    first, *_, last = (float(line.split()[1]) for line in simulated.splitlines())
+    assert last < first
+    done = mpi.start(training_program, 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == simulated
 
 
 def test_readme_commands_of_the_examples_are_understood():
