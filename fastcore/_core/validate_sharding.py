@@ -38,6 +38,34 @@ def mesh_axes(axes: Any) -> dict[str, int]:
     return checked
 
 
+def mesh(value: Any, kind: type, name: str = "mesh") -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a Mesh, such as Mesh({{'dp': 2, 'tp': 4}}). Got {kind_of(value)}.")
+    return value
+
+
+def gathered_array(value: Any, kind: Any, mesh: Any) -> None:
+    """An array of this mesh, of which every device has a block."""
+    if not isinstance(value, kind):
+        raise TypeError(f"gather takes a ShardedArray, which mesh.put makes. Got {kind_of(value)}.")
+    if not same_mesh(value.mesh, mesh):
+        raise ValueError(
+            f"{mesh!r} gathers its own arrays. Got one of {value.mesh!r}: array.gather() asks the mesh it is on."
+        )
+
+
+def same_mesh(mesh: Any, other: Any) -> bool:
+    """Whether two meshes are the same devices of one mesh, with the same axes."""
+    return mesh is other or (mesh.ledger is other.ledger and mesh.axes == other.axes and mesh.fixed == other.fixed)
+
+
+def different_copies(array: Any, first: int, position: int) -> NoReturn:
+    raise ValueError(
+        f"Copies of a block must be equal. Got different values on devices {first} and {position} of {array!r}. Is a"
+        " psum missing? gather(check=False) takes the first."
+    )
+
+
 def axis_names(axis: Any, axes: Mapping[str, int]) -> tuple[str, ...]:
     """One axis of the mesh, or several, as a tuple."""
     names = axis if isinstance(axis, tuple) else (axis,)
@@ -145,6 +173,13 @@ def same_axes(axes: Mapping[str, int], others: Mapping[str, int]) -> None:
 
 def not_pickled(kind: str, instead: str) -> NoReturn:
     raise TypeError(f"A {kind} cannot be pickled: it belongs to the devices of this program. {instead}")
+
+
+def no_operator(symbol: str) -> NoReturn:
+    raise TypeError(
+        f"ShardedArrays have no operator {symbol}: each device computes in a function of yours on its blocks, which"
+        " device_kernel makes of e.g. def add(x, y, out): out[:] = x + y."
+    )
 
 
 def not_an_array(array: Any) -> NoReturn:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore._core.validate import kind_of
-from fastcore._core.validate_sharding import axis_names
+from fastcore._core.validate_sharding import array_dtype, axis_names, same_mesh
 
 
 def layers(given: Sequence[Any], kind: Any) -> None:
@@ -21,10 +21,6 @@ def layers(given: Sequence[Any], kind: Any) -> None:
             raise ValueError(
                 f"All layers must be on one mesh. Got {given[0].mesh!r} and, of layer {place}, {layer.mesh!r}."
             )
-
-
-def same_mesh(mesh: Any, other: Any) -> bool:
-    return mesh is other or (mesh.ledger is other.ledger and mesh.axes == other.axes and mesh.fixed == other.fixed)
 
 
 def float_weights(weights: Any, required: Sequence[str], optional: Sequence[str]) -> dict[str, np.ndarray]:
@@ -43,6 +39,13 @@ def float_weights(weights: Any, required: Sequence[str], optional: Sequence[str]
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"weights must be float32 or float64. Got {dtype}.")
     return arrays
+
+
+def layer_dtype(dtype: Any) -> np.dtype:
+    found = array_dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64. Got {found}.")
+    return found
 
 
 def weight_shapes(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -77,10 +80,8 @@ def activations(x: Any, name: str, layer: Any, features: int, array_type: type) 
     if x.dtype != layer.dtype:
         raise TypeError(f"{name} must be {layer.dtype} as the weights. Got {x.dtype}.")
     if x.spec.names(2) or set(x.spec.used()) & set(layer.axes):
-        raise ValueError(
-            f"{name} must be whole along its last axis, and copied over {layer.axes}, which split the layer."
-            f" Got {x.spec!r}."
-        )
+        copied = f", and copied over {layer.axes}, which split the layer" if layer.axes else ""
+        raise ValueError(f"{name} must be whole along its last axis{copied}. Got {x.spec!r}.")
 
 
 def whole_sequences(x: Any) -> None:

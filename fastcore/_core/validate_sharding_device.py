@@ -10,6 +10,11 @@ from fastcore._core.validate import counted, is_float_type, kind_of, same_dtype
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 
+def device_function(function: Any) -> None:
+    if not callable(function):
+        raise TypeError(f"A function must be given, for each device to run. Got {kind_of(function)}.")
+
+
 def device_arguments(name: str, meshes: Sequence[Any]) -> Any:
     """The one mesh of the arguments of a call."""
     if not meshes:
@@ -67,13 +72,16 @@ def sharded_floats(arrays: Mapping[str, Any]) -> None:
     device_arguments(", ".join(arrays), [each.mesh for each in arrays.values()])
 
 
-def linear_weight(x: Any, weight: Any, split: int, names: tuple[str, ...]) -> None:
-    """A weight (in, out) split by `names` along its axis `split` alone, that fits x."""
+def linear_weight(weight: Any, split: int, names: tuple[str, ...]) -> None:
+    """A weight (in, out) split by `names` along its axis `split` alone."""
     if weight.ndim != 2:
         raise ValueError(f"weight must have two axes, (in, out). Got shape {weight.shape}.")
     wanted = "P(None, axis)" if split else "P(axis)"
     if weight.spec.names(split) != names or weight.spec.names(1 - split):
         raise ValueError(f"weight must be put with {wanted}, axis {_shown(names)}. Got {weight.spec!r}.")
+
+
+def fits_weight(x: Any, weight: Any) -> None:
     if x.ndim < 1 or x.shape[-1] != weight.shape[0]:
         raise ValueError(f"The last axis of x must be the first of weight. Got x {x.shape}, weight {weight.shape}.")
 

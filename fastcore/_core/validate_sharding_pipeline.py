@@ -61,10 +61,16 @@ def seconds(value: Any, chunks: int, microbatches: int, name: str) -> list[list[
 
 def actions(schedule: Any, kinds: tuple[str, ...]) -> tuple[int, int]:
     """(chunks, microbatches) of a schedule that has each action once, chunk c on device c % devices."""
+    if not isinstance(schedule, Sequence) or not all(isinstance(row, list | tuple) for row in schedule):
+        raise TypeError(
+            f"actions must be a list of actions for each device, as pipeline_schedule gives it. Got {shown(schedule)}."
+        )
     devices = len(schedule)
     seen = {}
     for device, row in enumerate(schedule):
         for action in row:
+            if not hasattr(action, "microbatch"):
+                raise TypeError(f"Each of actions must be an Action(kind, chunk, microbatch). Got {kind_of(action)}.")
             if action.kind not in kinds or min(action.chunk, action.microbatch) < 0:
                 raise ValueError(f"An action must be one of {kinds} of a chunk and a micro-batch. Got {action}.")
             if action.chunk % devices != device:
@@ -212,9 +218,19 @@ def gradients_of_stage(grad_x: Any, grads: Any, k: int, given: Any, params: Any)
         _same_blocks(grads[name], f"The gradient of {name} of stage {k}", signature(param))
 
 
-def loss_and_gradient(value: Any, grad_y: Any, y: Any) -> None:
+def loss_function(loss: Any) -> None:
+    if loss is not None and not callable(loss):
+        raise TypeError(f"loss must be a function: loss(y, target) -> (value, grad_y). Got {kind_of(loss)}.")
+
+
+def loss_and_gradient(results: Any, y: Any) -> tuple[Any, Any]:
+    """(value, grad_y) as a loss must answer."""
+    if not isinstance(results, tuple) or len(results) != 2:
+        raise TypeError(f"loss(y, target) must answer (value, grad_y). Got {kind_of(results)}.")
+    value, grad_y = results
     for name, x in (("value", value), ("grad_y", grad_y)):
         _on_mesh(x, f"{name} of loss(y, target) -> (value, grad_y)", y.mesh)
     if tuple(value.block_shape) != ():
         raise ValueError(f"The value of the loss must have blocks of shape (). Got {value!r}.")
     _same_blocks(grad_y, "The gradient of the loss", signature(y))
+    return value, grad_y

@@ -117,6 +117,13 @@ def gradient(grad_out: Any, mesh: Any, result: Any) -> None:
         )
 
 
+def saved(value: Any, kind: type, function: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"saved must be what {function}(..., return_saved=True) gave, a {kind.__name__}. Got {kind_of(value)}."
+        )
+
+
 def chunks(array: Any, devices: Any, axis: Any) -> tuple[np.ndarray, int, int]:
     """An array, a number of devices of at least 1, and an axis of it, not negative."""
     values = validate.as_native_array(array, "array")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from fastcore.sharding.mesh import Mesh
 
 __all__ = ["ShardedArray"]
+
+
+def _refused(symbol: str) -> Callable[..., NoReturn]:
+    def operator(self: ShardedArray, *others: Any) -> NoReturn:
+        validate.no_operator(symbol)
+
+    return operator
 
 
 class ShardedArray:
@@ -61,6 +69,17 @@ class ShardedArray:
     def __repr__(self) -> str:
         return f"ShardedArray(shape={self.shape}, dtype={self.dtype}, spec={self.spec!r}, block={self.block_shape})"
 
+    def astype(self, dtype: Any) -> ShardedArray:
+        """A copy in another dtype, values converted as NumPy converts them.
+
+        Raises
+        ------
+        TypeError : no dtype, or one of Python objects
+        """
+        found = validate.array_dtype(dtype)
+        local = None if self.local is None else self.local.astype(found)
+        return ShardedArray(self.mesh, self.spec, self.shape, found, local)
+
     def copy(self) -> ShardedArray:
         """An array of the same values that shares no memory."""
         local = None if self.local is None else self.local.copy()
@@ -74,6 +93,15 @@ class ShardedArray:
 
     def __reduce__(self) -> NoReturn:
         validate.not_pickled("ShardedArray", "Pickle what gather() returns.")
+
+    # Refused with a hint: x + 1 and x / y would fill what pads blocks with other values than zeros.
+    __add__ = __radd__ = _refused("+")
+    __sub__ = __rsub__ = _refused("-")
+    __mul__ = __rmul__ = _refused("*")
+    __truediv__ = __rtruediv__ = _refused("/")
+    __matmul__ = __rmatmul__ = _refused("@")
+    __pow__ = _refused("**")
+    __neg__ = _refused("-")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         # Without, NumPy takes it for an object of no axes, and computes nonsense.

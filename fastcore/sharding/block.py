@@ -69,7 +69,7 @@ class LayerNorm(Layer):
     axes: tuple[str, ...] = ()
 
     def __init__(self, mesh: Mesh, weights: Any, *, eps: float = 1e-5) -> None:
-        self.mesh = mesh
+        self.mesh = check.mesh(mesh, Mesh)
         arrays = check_block.float_weights(weights, ("weight", "bias"), ())
         (self.embed_dim,) = check_block.vector(arrays["weight"], "weight")
         check_block.weight_shapes(arrays, dict.fromkeys(arrays, (self.embed_dim,)))
@@ -119,6 +119,7 @@ class ParallelMLP(Layer):
     """
 
     def __init__(self, mesh: Mesh, weights: Any, *, axis: str | tuple[str, ...] = "tp") -> None:
+        check.mesh(mesh, Mesh)
         self.mesh, self.axes = mesh, check.axis_names(axis, mesh.axes)
         arrays = check_block.float_weights(weights, ("up_weight", "down_weight"), ("up_bias", "down_bias"))
         check_block.matrix(arrays["up_weight"], "up_weight")
@@ -181,6 +182,9 @@ class TransformerBlock(Layer):
 
     Notes
     -----
+    `params` and gradients of attention are in heads, as `ParallelAttention` has them: query_weight is (E, G, H / G D),
+    and ``gather().reshape(E, H * D)`` has the shape that was given.
+
     Two psum forward and two backward, each of B L E elements. Source: Xiong et al. 2020, "On Layer Normalization in the
     Transformer Architecture", figure 1 (b); Shoeybi et al. 2019, figure 4.
     """
@@ -232,6 +236,9 @@ class TransformerBlock(Layer):
 
         embed_dim (E) and num_heads (H): D = E / H; hidden_dim (F); options: as of `TransformerBlock`.
         """
+        check.mesh(mesh, Mesh)
+        validate.positive_index(embed_dim, "embed_dim")
+        validate.positive_index(hidden_dim, "hidden_dim")
         heads, groups = check_block.head_counts(embed_dim, num_heads, num_kv_heads)
         columns = {"query": embed_dim, "key": embed_dim // heads * groups, "value": embed_dim // heads * groups}
         shapes: dict[str, tuple[int, ...]] = {

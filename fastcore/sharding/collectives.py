@@ -21,6 +21,7 @@ import numpy as np
 
 from fastcore._core import validate_sharding as check_mesh
 from fastcore._core import validate_sharding_collectives as check
+from fastcore._core.validate import flag
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.mesh import Mesh
 from fastcore.sharding.reduction import (
@@ -129,7 +130,7 @@ def psum_scatter(
     ------
     ValueError : as `psum`; no such axis, or a length that does not fit
     """
-    names = _names(x, axis_name, "psum_scatter")
+    names, tiled = _names(x, axis_name, "psum_scatter"), flag(tiled, "tiled")
     check.numeric(x.dtype, "psum_scatter")
     if x.dtype == bool:
         x = _as(x, np.dtype(np.int32))
@@ -159,7 +160,7 @@ def all_gather(x: ShardedArray, axis_name: AxisName, *, axis: int = 0, tiled: bo
     ------
     ValueError : unknown mesh axis, no such axis of the block. TypeError : x is no ShardedArray
     """
-    names = _names(x, axis_name, "all_gather")
+    names, tiled = _names(x, axis_name, "all_gather"), flag(tiled, "tiled")
     axis, n = check.dimension(axis, x.ndim + (not tiled), "axis"), x.mesh.axis_size(names)
     entries, lengths = _released(x, names)
     whole = tiled and _is_cut_by(x, axis, names)
@@ -199,7 +200,7 @@ def all_to_all(
     -----
     ``all_to_all(x, "sp", 1, 2, tiled=True)`` takes an array from ``P(None, None, "sp")`` to ``P(None, "sp")``.
     """
-    names = _names(x, axis_name, "all_to_all")
+    names, tiled = _names(x, axis_name, "all_to_all"), flag(tiled, "tiled")
     mesh, n = x.mesh, x.mesh.axis_size(names)
     split = check.dimension(split_axis, x.ndim, "split_axis")
     concat = check.dimension(concat_axis, x.ndim, "concat_axis")
@@ -266,9 +267,10 @@ def transfer(x: ShardedArray, target: Mesh) -> ShardedArray:
     Raises
     ------
     ValueError : target has other axes, or is no part of the mesh that the mesh of x was made of by `Mesh.at`
-    TypeError : x is no ShardedArray
+    TypeError : x is no ShardedArray, target no Mesh
     """
     check.sharded(x, ShardedArray, "transfer")
+    check_mesh.mesh(target, Mesh, "target")
     check_mesh.same_axes(x.mesh.axes, target.axes)
     check.one_origin(x.mesh.ledger is target.ledger)
     local = None

@@ -75,6 +75,7 @@ def device_kernel(
     """
     if function is None:
         return functools.partial(device_kernel, flops=flops, parts=parts, as_rows=as_rows)
+    check.device_function(function)
     run = DeviceKernel(function, flops, parts, as_rows)
     return functools.update_wrapper(run, getattr(function, "py_func", function))
 
@@ -83,6 +84,7 @@ def device_function(function: Any = None, *, flops: Callable[..., float] | None 
     """The same in Python, one device after another: for functions that use all threads themselves."""
     if function is None:
         return functools.partial(device_function, flops=flops)
+    check.device_function(function)
 
     @functools.wraps(function)
     def run(*arguments: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from fastcore._core import validate_sharding_experts as check
 from fastcore._core.validate import flag
 from fastcore._core.validate_sharding import axis_names
+from fastcore._core.validate_sharding import mesh as check_mesh
 from fastcore.nn.activation import gelu
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
@@ -124,6 +125,7 @@ class MixtureOfExperts(Layer):
         normalize: bool = True,
         axis: Axis = "ep",
     ) -> None:
+        check_mesh(mesh, Mesh)
         arrays = check.expert_weights(weights)
         self.axis = axis_names(axis, mesh.axes)
         self.mesh = mesh

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastcore._core import validate
+from fastcore._core import validate_sharding_block as check
 from fastcore.sharding.mesh import Mesh
 
 __all__ = ["initial_weights"]
@@ -21,6 +23,7 @@ def initial_weights(
 
     On a dry mesh arrays of one zero with strides of 0: a model of 7e9 parameters takes no memory.
     """
+    dtype, seed = check.layer_dtype(dtype), validate.random_seed(seed)
     if mesh.is_dry:
         return {name: np.broadcast_to(np.zeros((), dtype), shape) for name, shape in shapes.items()}
     rng = np.random.default_rng(seed)

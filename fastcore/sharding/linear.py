@@ -156,7 +156,10 @@ def row_parallel_backward(
 class _Linear(Layer):
     """What both layers share: `params`, and the gradients by name."""
 
+    split: int  # axis of weight that is split over devices
+
     def __init__(self, weight: ShardedArray, bias: ShardedArray | None = None, *, axis: Axis = "tp") -> None:
+        _checked({"weight": weight, **_given(bias)}, self.split, axis)
         self.mesh = weight.mesh
         self.params = {"weight": weight, **_given(bias)}
         self.axis = axis
@@ -176,7 +179,13 @@ class ColumnParallel(_Linear):
     Attributes
     ----------
     params : dict of "weight" and, where there is one, "bias"
+
+    Raises
+    ------
+    As `column_parallel`.
     """
+
+    split = 1
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, ShardedArray]:
         """The result, and what `backward` needs: x."""
@@ -197,7 +206,13 @@ class RowParallel(_Linear):
     Attributes
     ----------
     params : dict of "weight" and, where there is one, "bias"
+
+    Raises
+    ------
+    As `row_parallel`.
     """
+
+    split = 0
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, ShardedArray]:
         """The result, and what `backward` needs: x."""
@@ -217,7 +232,9 @@ def _checked(arrays: dict[str, ShardedArray], split: int, axis: Axis) -> tuple[s
     check_device.sharded_floats(arrays)
     weight = arrays["weight"]
     names = check.axis_names(axis, weight.mesh.axes)
-    check_device.linear_weight(arrays["x"], weight, split, names)
+    check_device.linear_weight(weight, split, names)
+    if "x" in arrays:
+        check_device.fits_weight(arrays["x"], weight)
     if "bias" in arrays:
         check_device.linear_bias(arrays["bias"], weight.shape[1], names if split else (), names)
     return names

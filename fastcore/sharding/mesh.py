@@ -148,7 +148,7 @@ class Mesh:
     def empty(self, shape: Any, dtype: Any, spec: Any = None, *, pad: bool = False) -> ShardedArray:
         """An array of this whole shape whose values are arbitrary; see `put`."""
         lengths = check.array_shape(shape)
-        spec = check.partition(as_spec(spec), lengths, self.axes, pad)
+        spec = check.partition(as_spec(spec), lengths, self.axes, validate.flag(pad, "pad"))
         result = ShardedArray(self, spec, lengths, check.array_dtype(dtype), None)
         if not self.is_dry:
             result.local = np.empty((self.n_local, *result.block_shape), result.dtype)
@@ -182,7 +182,16 @@ class Mesh:
         return tuple(slices)
 
     def gather(self, array: ShardedArray, *, check: bool = True) -> np.ndarray:
-        """See `ShardedArray.gather`."""
+        """See `ShardedArray.gather`.
+
+        Raises
+        ------
+        ValueError : copies differ; an array of another mesh. TypeError : no ShardedArray, check is no bool
+        """
+        return self._joined(array, validate.flag(check, "check"))
+
+    def _joined(self, array: ShardedArray, comparing: bool) -> np.ndarray:
+        check.gathered_array(array, ShardedArray, self)
         blocks = self.engine.all_blocks(self, array)
         whole = np.empty(array.shape, array.dtype)
         first: dict[tuple[tuple[int, int], ...], int] = {}
@@ -193,11 +202,8 @@ class Mesh:
             if key not in first:
                 first[key] = position
                 whole[index] = block
-            elif check and block.tobytes() != whole[index].tobytes():
-                raise ValueError(
-                    f"Copies of a block must be equal. Got different values on devices {first[key]} and {position} of"
-                    f" {array!r}. Is a psum missing? gather(check=False) takes the first."
-                )
+            elif comparing and block.tobytes() != whole[index].tobytes():
+                check.different_copies(array, first[key], position)
         return whole
 
     # --- costs ------------------------------------------------------------------------------------------------------

@@ -118,6 +118,7 @@ class ParallelAttention(Layer):
         scale: float | None = None,
         axis: str | tuple[str, ...] = "tp",
     ) -> None:
+        check.mesh(mesh, Mesh)
         self.mesh, self.axes = mesh, check.axis_names(axis, mesh.axes)
         arrays = check_block.float_weights(weights, _WEIGHTS, _BIASES)
         check_block.matrix(arrays["query_weight"], "query_weight")

@@ -84,6 +84,7 @@ def pipeline(
     mesh micro-batches of the same shapes run once and are entered into the ledger m times; with the other engines each
     process does what its stages have to do and goes on as soon as its inputs have come.
     """
+    check.loss_function(loss)
     meshes, devices = check.stage_meshes(stages, loss is not None)
     check.microbatches(microbatches, meshes[0])
     check.targets(targets, loss is not None, len(microbatches))
@@ -212,8 +213,8 @@ class _Run:
         given = self.inputs.pop(action)
         if action.chunk < len(self.stages) - 1:
             return given
-        value, grad_y = self.loss(given) if self.targets is None else self.loss(given, self.targets[action.microbatch])
-        check.loss_and_gradient(value, grad_y, given)
+        results = self.loss(given) if self.targets is None else self.loss(given, self.targets[action.microbatch])
+        value, grad_y = check.loss_and_gradient(results, given)
         _accumulate(self.loss_sum, value)
         return grad_y
 

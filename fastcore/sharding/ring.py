@@ -131,13 +131,14 @@ def ring_attention_backward(
 
     Raises
     ------
-    ValueError, TypeError : grad_out is not as the result
+    ValueError, TypeError : saved is no RingSaved, grad_out not as the result
 
     Notes
     -----
     Bytes that a device sends: those of the forward pass, and n * B * G * S / n * (D + Dv) elements of gradients, in
     at least float32. Source: Dao 2023, FlashAttention-2, algorithm 2, for each block.
     """
+    check.saved(saved, RingSaved, "ring_attention")
     query, key, value, out, lse, options = saved
     check.gradient(grad_out, out.mesh, form_of(out)._replace(dtype=query.dtype))
     computing = lse.dtype

@@ -133,13 +133,14 @@ def ulysses_attention_backward(
 
     Raises
     ------
-    ValueError, TypeError : grad_out is not as the result
+    ValueError, TypeError : saved is no UlyssesSaved, grad_out not as the result
 
     Notes
     -----
     Bytes that a device sends: (n - 1) / n of the blocks of grad_out, and of the gradients of queries, keys and values
     in at least float32. Source: Dao 2023, FlashAttention-2, algorithm 2.
     """
+    check.saved(saved, UlyssesSaved, "ulysses_attention")
     queries, both, out, lse, forms, options = saved
     query, key, value, result = forms
     check.gradient(grad_out, saved.out.mesh, result)

@@ -50,6 +50,7 @@ class VocabularyEmbedding(Layer):
     """
 
     def __init__(self, mesh: Mesh, weights: Any, *, axis: str | tuple[str, ...] = "tp") -> None:
+        check.mesh(mesh, Mesh)
         self.mesh, self.axes = mesh, check.axis_names(axis, mesh.axes)
         arrays = check_block.float_weights(weights, ("weight",), ("position_weight",))
         for name, array in arrays.items():
