@@ -10,6 +10,7 @@ from fastcore._core.validate import kind_of
 INSTALL = "pip install 'fastcore-kernels[mpi]'"
 MOST_RANKS_SHOWN = 8
 PATIENCE_S = 600.0
+MEETING_S = 60.0  # before the first mesh there is little to compute: who does not come, never will
 
 
 def no_mpi(error: Exception) -> NoReturn:
@@ -47,10 +48,19 @@ def waited(seconds: float, what: str, variable: str) -> NoReturn:
     )
 
 
-def patience_s(text: str | None) -> float:
+def did_not_come(rank: int, seconds: float, missing: Sequence[int], variable: str) -> NoReturn:
+    more = ", ..." if len(missing) > MOST_RANKS_SHOWN else ""
+    raise TimeoutError(
+        f"Every rank must come to the first Mesh(engine='mpi'): each makes the mesh, none alone. Rank {rank} waited"
+        f" {seconds:g} s for ranks {', '.join(map(str, missing[:MOST_RANKS_SHOWN]))}{more}. {variable} sets how many"
+        " seconds to wait."
+    )
+
+
+def patience_s(text: str | None, unset: float = PATIENCE_S) -> float:
     """Seconds a rank waits for the others."""
     if text is None:
-        return PATIENCE_S
+        return unset
     try:
         seconds = float(text)
     except ValueError:

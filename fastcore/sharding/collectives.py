@@ -136,7 +136,8 @@ def psum_scatter(
         x = _as(x, np.dtype(np.int32))
     axis, n = check.dimension(scatter_dimension, x.ndim, "scatter_dimension"), x.mesh.axis_size(names)
     _check_part(x, axis, n, "scatter_dimension", names, tiled)
-    local = None if x.mesh.is_dry else reduced_part(x, names, axis, Reduction(SUM))
+    purpose = f"psum_scatter, scatter_dimension={axis}, tiled={tiled}"
+    local = None if x.mesh.is_dry else reduced_part(x, names, axis, Reduction(SUM), purpose)
     _enter(x, "psum_scatter", names, (n - 1) * (x.nbytes_block // n) * x.mesh.size)
     entries, lengths = _released(x, names)
     entries[axis] += names
@@ -171,7 +172,8 @@ def all_gather(x: ShardedArray, axis_name: AxisName, *, axis: int = 0, tiled: bo
         lengths.insert(axis, n)
     local = None
     if not x.mesh.is_dry:
-        pieces = x.mesh.engine.all_gather(x.mesh, x.mesh.groups(names), blocks_of(x))
+        purpose = f"all_gather, axis={axis}, tiled={tiled}"
+        pieces = x.mesh.engine.all_gather(x.mesh, x.mesh.groups(names), blocks_of(x), purpose)
         local = _join(pieces, axis, x.block_shape, lengths[axis] if whole else None, tiled)
     _enter(x, "all_gather", names, (n - 1) * x.nbytes_block * x.mesh.size)
     return _result(x, entries, lengths, local)
@@ -219,7 +221,8 @@ def all_to_all(
     local = None
     if not mesh.is_dry:
         pieces = np.ascontiguousarray(np.moveaxis(blocks_of(x).reshape(mesh.n_local, *block), split + 1, 1))
-        received = mesh.engine.all_to_all(mesh, mesh.groups(names), pieces.reshape(mesh.n_local, n, *part))
+        purpose = f"all_to_all, split_axis={split}, concat_axis={concat}, tiled={tiled}"
+        received = mesh.engine.all_to_all(mesh, mesh.groups(names), pieces.reshape(mesh.n_local, n, *part), purpose)
         local = _join(received, concat, part, lengths[concat] if whole else None, tiled)
     _enter(x, "all_to_all", names, (n - 1) * (x.nbytes_block // n) * mesh.size)
     return _result(x, entries, lengths, local)
@@ -299,7 +302,7 @@ def _names(x: Any, axis_name: Any, function: str) -> tuple[str, ...]:
 
 
 def _all_reduced(x: ShardedArray, names: tuple[str, ...], reduction: Reduction, name: str) -> ShardedArray:
-    local = None if x.mesh.is_dry else reduced(x, names, reduction)
+    local = None if x.mesh.is_dry else reduced(x, names, reduction, name)
     n = x.mesh.axis_size(names)
     # All but its own part of a block leave each member, and the sum of its part goes to all others.
     kind = "psum" if name == "pmean" else name

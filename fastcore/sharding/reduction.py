@@ -28,8 +28,9 @@ def blocks_of(x: ShardedArray) -> np.ndarray:
     return cast(np.ndarray, x.local)
 
 
-def reduced(x: ShardedArray, names: tuple[str, ...], reduction: Reduction) -> np.ndarray:
-    """(n_local, *block_shape): the reduction of each device's group.
+def reduced(x: ShardedArray, names: tuple[str, ...], reduction: Reduction, purpose: str) -> np.ndarray:
+    """(n_local, *block_shape): the reduction of each device's group. purpose: says what is reduced how, on which ranks
+    of MPI must agree.
 
     Where groups are spread over processes: each member reduces one part of the block and sends it to all, Rabenseifner
     2004, "Optimization of collective reduction operations", section 4.
@@ -43,12 +44,12 @@ def reduced(x: ShardedArray, names: tuple[str, ...], reduction: Reduction) -> np
         reduce_rows(flat, rows, reduction, rows, out)
         return out.reshape(blocks_of(x).shape)
     parts = groups.shape[1]
-    received = mesh.engine.all_to_all(mesh, groups, _cut(flat, parts))
-    gathered = mesh.engine.all_gather(mesh, groups, _reduced_pieces(received, reduction))
+    received = mesh.engine.all_to_all(mesh, groups, _cut(flat, parts), purpose)
+    gathered = mesh.engine.all_gather(mesh, groups, _reduced_pieces(received, reduction), purpose)
     return _joined(gathered, size).reshape(blocks_of(x).shape)
 
 
-def reduced_part(x: ShardedArray, names: tuple[str, ...], axis: int, reduction: Reduction) -> np.ndarray:
+def reduced_part(x: ShardedArray, names: tuple[str, ...], axis: int, reduction: Reduction, purpose: str) -> np.ndarray:
     """(n_local, *block_shape with `axis` divided): each member has its part of the reduction along `axis`."""
     mesh, groups = x.mesh, x.mesh.groups(names)
     parts, size = groups.shape[1], math.prod(x.block_shape)
@@ -63,7 +64,7 @@ def reduced_part(x: ShardedArray, names: tuple[str, ...], axis: int, reduction: 
         out[rows] = np.moveaxis(total.reshape(len(rows), *split), axis + 1, 1)
         return out
     pieces = np.ascontiguousarray(np.moveaxis(blocks_of(x).reshape(mesh.n_local, *split), axis + 1, 1))
-    received = mesh.engine.all_to_all(mesh, groups, pieces.reshape(mesh.n_local, parts, size // parts))
+    received = mesh.engine.all_to_all(mesh, groups, pieces.reshape(mesh.n_local, parts, size // parts), purpose)
     return _reduced_pieces(received, reduction).reshape(mesh.n_local, *kept)
 
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from mpi4py import MPI
 
-from fastcore.sharding import Mesh, P, all_gather, fit_link, ppermute, psum, transfer
+from fastcore.sharding import Mesh, P, all_gather, fit_link, pmax, ppermute, psum, psum_scatter, transfer
 from fastcore.sharding.engines import mpi_world
 
 WORLD = MPI.COMM_WORLD
@@ -86,6 +86,15 @@ def dtypes_differ():
 def collectives_differ():
     x = array(mesh())
     (psum if RANK % 2 else all_gather)(x, "tp").gather(check=False)
+
+
+def reductions_differ():
+    (psum if RANK else pmax)(array(mesh()), "tp").gather(check=False)
+
+
+def options_of_collectives_differ():
+    x = mesh().put(np.ones((8, 8)), P(None, "dp"))
+    psum_scatter(x, "tp", scatter_dimension=1 if RANK else 0, tiled=True).gather(check=False)
 
 
 def axes_of_collectives_differ():
@@ -163,6 +172,12 @@ def one_never_comes():
     mesh()
 
 
+def one_alone_makes_the_mesh():
+    if RANK == 0:
+        mesh()
+    time.sleep(10)
+
+
 def one_is_slow():
     x = array(mesh())
     if RANK == 1:
@@ -182,6 +197,8 @@ DIFFERENT = [
     sizes_of_large_messages_differ,
     dtypes_differ,
     collectives_differ,
+    reductions_differ,
+    options_of_collectives_differ,
     axes_of_collectives_differ,
     order_differs,
     meshes_differ,

@@ -44,14 +44,14 @@ class SpreadEngine(SimulatedEngine):
     def holds_whole(self, mesh, groups):
         return False
 
-    def all_to_all(self, mesh, groups, pieces):
+    def all_to_all(self, mesh, groups, pieces, purpose):
         n = groups.shape[1]
         self.moved_bytes += groups.size * (n - 1) * math.prod(pieces.shape[2:]) * pieces.itemsize
-        return super().all_to_all(mesh, groups, pieces)
+        return super().all_to_all(mesh, groups, pieces, purpose)
 
-    def all_gather(self, mesh, groups, pieces):
+    def all_gather(self, mesh, groups, pieces, purpose):
         self.moved_bytes += groups.size * (groups.shape[1] - 1) * math.prod(pieces.shape[1:]) * pieces.itemsize
-        return super().all_gather(mesh, groups, pieces)
+        return super().all_gather(mesh, groups, pieces, purpose)
 
     def send(self, mesh, target, pieces, source):
         away = (source >= 0) & (mesh.devices[source] != target.devices)

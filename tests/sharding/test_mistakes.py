@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastcore._core import validate_sharding_mpi as check
 from fastcore.sharding import Mesh, P, psum
 from tests.sharding import mpi
 
@@ -30,6 +31,8 @@ DIFFERENT = {
     "sizes_of_large_messages_differ": ("(1, 200000)", "(1, 300000)"),
     "dtypes_differ": ("int32", "float32"),
     "collectives_differ": ("rank 0, 2: ", "rank 1, 3: "),
+    "reductions_differ": ("rank 0: all_to_all of float64", "for pmax", "for psum"),
+    "options_of_collectives_differ": ("scatter_dimension=0, tiled=True", "scatter_dimension=1, tiled=True"),
     "axes_of_collectives_differ": ("rank 0: ", "rank 1, 2, 3: "),
     "order_differs": ("rank 0: ", "rank 1, 2, 3: "),
     "meshes_differ": ("Mesh({'x': 8}", "Mesh({'dp': 2, 'tp': 4}"),
@@ -107,6 +110,18 @@ def test_rank_that_does_not_come_is_waited_for_in_vain(name, what):
     shown = ended(name, FASTCORE_MPI_TIMEOUT_S="2")
     assert f"TimeoutError: Every rank must come to {what}" in shown
     assert "FASTCORE_MPI_TIMEOUT_S sets how many seconds" in shown
+
+
+def test_mesh_made_by_one_rank_alone_names_the_others():
+    shown = ended("one_alone_makes_the_mesh", ranks=4, FASTCORE_MPI_TIMEOUT_S="2")
+    assert "come to the first Mesh(engine='mpi'): each makes the mesh, none alone." in shown
+    assert "Rank 0 waited 2 s for ranks 1, 2, 3." in shown
+
+
+def test_patience_for_the_first_mesh_is_shorter_where_none_is_set():
+    assert check.patience_s(None, check.MEETING_S) == 60.0
+    assert check.patience_s(None) == 600.0
+    assert check.patience_s("5", check.MEETING_S) == 5.0
 
 
 def test_timeout_that_is_no_number_is_refused():

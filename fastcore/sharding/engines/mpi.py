@@ -64,17 +64,24 @@ class MpiEngine:
 
     # --- what moves -------------------------------------------------------------------------------------------------
 
-    def all_to_all(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-        """pieces (n_local, n, …): [d, j] to member j of d's group. Returns the same shape, [d, i] from member i."""
-        key = self._enter("all_to_all", mesh, pieces.shape[1:], pieces.dtype, groups)
+    def all_to_all(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray, purpose: str) -> np.ndarray:
+        """pieces (n_local, n, …): [d, j] to member j of d's group. Returns the same shape, [d, i] from member i.
+
+        purpose : what the pieces are for, on which ranks must agree, too
+        """
+        key = self._enter(
+            "all_to_all", mesh, pieces.shape[1:], pieces.dtype, groups, purpose, lambda: f" for {purpose}"
+        )
         if key not in self._plans:
             self._plans[key] = self._plan_all_to_all(mesh, groups)
         rows = pieces.reshape(pieces.shape[0] * pieces.shape[1], *pieces.shape[2:])
         return self._exchange(self._plans[key], rows).reshape(pieces.shape)
 
-    def all_gather(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    def all_gather(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray, purpose: str) -> np.ndarray:
         """pieces (n_local, …), each to all of its group. Returns (n_local, n, …): [d, i] from member i."""
-        key = self._enter("all_gather", mesh, pieces.shape[1:], pieces.dtype, groups)
+        key = self._enter(
+            "all_gather", mesh, pieces.shape[1:], pieces.dtype, groups, purpose, lambda: f" for {purpose}"
+        )
         if key not in self._plans:
             self._plans[key] = self._plan_all_gather(mesh, groups)
         plan = self._plans[key]

@@ -34,6 +34,7 @@ LONGEST_SLEEP_S = 5e-4
 MOST_PENDING = 1024
 TEXT_BYTES = 400
 TAGS = 32768  # what the standard promises
+MEETING_TAG = TAGS - 1  # on MPI's own communicator, which the program may use, too
 # How long a rank with an error waits for the others, so that all show theirs, before it ends them.
 LAST_WORD_S = 3.0
 TIMEOUT = "FASTCORE_MPI_TIMEOUT_S"
@@ -87,13 +88,26 @@ class World:
         self.num_ranks = self._mpi.COMM_WORLD.size
         self.greatest = self._mpi.MAX
         self.comm = self._mpi.COMM_NULL
-        self.comm, request = self._mpi.COMM_WORLD.Idup()
-        self.wait([request], "the first Mesh(engine='mpi')")
+        self._meet()
+        self.comm = self._mpi.COMM_WORLD.Dup()
         # The n-th collective call on a communicator meets the n-th of the others: a report of what went wrong, made in
         # the middle of a step, needs its own.
         self._reports = self.comm.Dup()
         self._share_cores()
         atexit.register(self._finish)
+
+    def _meet(self) -> None:
+        """Wait until all ranks are here, by messages: a collective call would not tell who is missing."""
+        patience = check.patience_s(os.environ.get(TIMEOUT), check.MEETING_S)
+        everyone, word = self._mpi.COMM_WORLD, np.zeros(1, np.uint8)
+        others = [rank for rank in range(self.num_ranks) if rank != self.rank]
+        heard = {rank: everyone.Irecv(np.zeros(1, np.uint8), rank, MEETING_TAG) for rank in others}
+        said = [everyone.Isend(word, rank, MEETING_TAG) for rank in others]
+        try:
+            self.wait([*heard.values(), *said], "the first Mesh(engine='mpi')", patience)
+        except TimeoutError:
+            missing = [rank for rank, request in heard.items() if not request.Test()]
+            check.did_not_come(self.rank, patience, missing, TIMEOUT)
 
     # --- agreement --------------------------------------------------------------------------------------------------
 
@@ -174,7 +188,7 @@ class World:
         Parameters
         ----------
         what : what the other ranks have to come to, for the error; by default the last step
-        patience : seconds, by default FASTCORE_MPI_TIMEOUT_S, or 600
+        patience : seconds, by default FASTCORE_MPI_TIMEOUT_S, or 600; 60 for the first mesh
 
         Raises
         ------

@@ -23,13 +23,16 @@ class SimulatedEngine:
         """(size, *block_shape): the blocks of all devices."""
         return array.local
 
-    def all_to_all(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-        """pieces (n_local, n, …): [d, j] to member j of d's group. Returns the same shape, [d, i] from member i."""
+    def all_to_all(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray, purpose: str) -> np.ndarray:
+        """pieces (n_local, n, …): [d, j] to member j of d's group. Returns the same shape, [d, i] from member i.
+
+        purpose : what the pieces are for, on which ranks of MPI agree
+        """
         received = np.empty_like(pieces)
         received[groups] = pieces[groups].swapaxes(1, 2)
         return received
 
-    def all_gather(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    def all_gather(self, mesh: Any, groups: np.ndarray, pieces: np.ndarray, purpose: str) -> np.ndarray:
         """pieces (n_local, m), each to all of its group. Returns (n_local, n, m): [d, i] from member i."""
         received = np.empty((pieces.shape[0], groups.shape[1], *pieces.shape[1:]), pieces.dtype)
         received[groups] = pieces[groups][:, None]
