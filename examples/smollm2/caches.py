@@ -127,7 +127,7 @@ def attend_all(layer: int, query: np.ndarray, key: np.ndarray, value: np.ndarray
     """Attention of tokens that are the whole sequence."""
     out = np.empty(query.shape, np.float32)
     scaled_dot_product_attention(
-        *map(as_batch, (query, key, value)), is_causal=True, enable_gqa=True, out=as_batch(out)
+        as_batch(query), as_batch(key), as_batch(value), is_causal=True, enable_gqa=True, out=as_batch(out)
     )
     return out
 

@@ -24,14 +24,18 @@ class Tokenizer:
         from tokenizers import models, pre_tokenizers
 
         numbers = {token: i for i, token in enumerate(tokens)}
-        self._backend = Backend(models.BPE(vocab=numbers, merges=[tuple(pair.split(" ")) for pair in merges]))
+        pairs = [(first, second) for first, second in (pair.split(" ") for pair in merges)]
+        self._backend = Backend(models.BPE(vocab=numbers, merges=pairs))
         # "smollm" in GGUF: each digit is a token of its own, whatever stands before it.
         self._backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
         self.control = {tokens[i]: i for i in control}
         bytes_of = characters_of_bytes()
-        self._bytes = [b"" if i in set(control) else bytes(map(bytes_of.get, token)) for i, token in enumerate(tokens)]
+        self._bytes = [
+            b"" if i in set(control) else bytes([bytes_of[character] for character in token])
+            for i, token in enumerate(tokens)
+        ]
 
     @classmethod
     def read(cls, file: GGUF) -> "Tokenizer":

@@ -66,7 +66,7 @@ class Embeddings(NamedTuple):
     blocks: np.ndarray
     kind: Any
 
-    def __getitem__(self, tokens: np.ndarray) -> np.ndarray:
+    def __getitem__(self, tokens: np.ndarray) -> np.ndarray:  # type: ignore[override]
         """(N, E) float32."""
         from gguf import dequantize
 

@@ -144,6 +144,12 @@ def blocks(local: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(local)
 
 
+def sharded(x: Any, name: str) -> None:
+    """A ShardedArray, which only it looks like: this floor does not know the class."""
+    if not hasattr(x, "block_shape"):
+        raise TypeError(f"{name} must be a ShardedArray: mesh.put makes one. Got {kind_of(x)}.")
+
+
 def divides(length: int, parts: int, name: str, axes: tuple[str, ...]) -> None:
     if length % parts:
         raise ValueError(

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore._core.validate import kind_of
-from fastcore._core.validate_sharding import array_dtype, axis_names, same_mesh
+from fastcore._core.validate_sharding import array_dtype, axis_names, same_mesh, sharded
 
 
 def layers(given: Sequence[Any], kind: Any) -> None:
@@ -70,9 +70,9 @@ def head_counts(columns: int, num_heads: Any, num_kv_heads: Any) -> tuple[int, i
     return heads, groups
 
 
-def activations(x: Any, name: str, layer: Any, features: int, array_type: type) -> None:
+def activations(x: Any, name: str, layer: Any, features: int) -> None:
     """Blocks (B, L, E) of the layer's mesh and dtype, whole along E and along the axes that split the layer."""
-    sharded(x, name, array_type)
+    sharded(x, name)
     if not same_mesh(x.mesh, layer.mesh):
         raise ValueError(f"{name} must be on the mesh of the layer, {layer.mesh!r}. Got {x.mesh!r}.")
     if x.ndim != 3 or x.shape[2] != features:
@@ -92,18 +92,13 @@ def whole_sequences(x: Any) -> None:
         )
 
 
-def gradient(grad_y: Any, shape: tuple[int, ...], spec: Any, array_type: type) -> None:
+def gradient(grad_y: Any, shape: tuple[int, ...], spec: Any) -> None:
     """The gradient of a result: its shape, split alike."""
-    sharded(grad_y, "grad_y", array_type)
+    sharded(grad_y, "grad_y")
     if grad_y.shape != shape:
         raise ValueError(f"grad_y must have the shape of the result, {shape}. Got {grad_y.shape}.")
     if any(grad_y.spec.names(i) != spec.names(i) for i in range(len(shape))):
         raise ValueError(f"grad_y must be split as the result, {spec!r}. Got {grad_y.spec!r}.")
-
-
-def sharded(x: Any, name: str, array_type: type) -> None:
-    if not isinstance(x, array_type):
-        raise TypeError(f"{name} must be a ShardedArray, e.g. of mesh.put. Got {kind_of(x)}.")
 
 
 def vector(array: np.ndarray, name: str) -> tuple[int, ...]:
@@ -153,8 +148,8 @@ def same_columns(arrays: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def tokens(x: Any, name: str, mesh: Any, axes: tuple[str, ...], array_type: type) -> None:
-    sharded(x, name, array_type)
+def tokens(x: Any, name: str, mesh: Any, axes: tuple[str, ...]) -> None:
+    sharded(x, name)
     if not same_mesh(x.mesh, mesh):
         raise ValueError(f"{name} must be on the mesh of the layer, {mesh!r}. Got {x.mesh!r}.")
     if x.ndim != 2:
@@ -172,14 +167,14 @@ def positions(x: Any, rows: int) -> None:
         )
 
 
-def logits_and_targets(logits: Any, targets: Any, axes: tuple[str, ...], array_type: type) -> None:
+def logits_and_targets(logits: Any, targets: Any, axes: tuple[str, ...]) -> None:
     if logits.ndim != 3:
         raise ValueError(f"logits must have the shape (B, L, V). Got {logits.shape}.")
     if logits.dtype not in (np.float32, np.float64):
         raise TypeError(f"logits must be float32 or float64. Got {logits.dtype}.")
     if logits.spec.names(2) != axes:
         raise ValueError(f"The last axis of logits must be split over {axes}. Got {logits.spec!r}.")
-    tokens(targets, "targets", logits.mesh, axes, array_type)
+    tokens(targets, "targets", logits.mesh, axes)
     if targets.shape != logits.shape[:2] or any(targets.spec.names(i) != logits.spec.names(i) for i in (0, 1)):
         raise ValueError(f"targets must have the axes B and L of logits, split alike. Got {targets!r} for {logits!r}.")
     whole_tokens(logits)
@@ -191,9 +186,9 @@ def whole_tokens(x: Any) -> None:
         raise ValueError(f"Where the tokens are split over devices, they must divide. Got {x!r}.")
 
 
-def same_blocks(x: Any, other: Any, name: str, array_type: type) -> None:
+def same_blocks(x: Any, other: Any, name: str) -> None:
     """Two arrays of floats of one shape, split alike, whose last axis is whole; only the first may be padded."""
-    sharded(other, name, array_type)
+    sharded(other, name)
     if not same_mesh(x.mesh, other.mesh):
         raise ValueError(f"{name} must be on the same mesh. Got {x.mesh!r} and {other.mesh!r}.")
     if x.shape != other.shape or any(x.spec.names(i) != other.spec.names(i) for i in range(x.ndim)):
@@ -234,18 +229,17 @@ def rows_of_batch(batch: Any, axis: Any) -> tuple[int, int]:
     return batch.block_shape[0], batch.shape[0]
 
 
-def step_results(results: Any, array_type: Any) -> tuple[Any, Any]:
+def step_results(results: Any) -> tuple[Any, Any]:
     """(loss, grads) as a step must answer."""
     if not isinstance(results, tuple) or len(results) != 2:
         raise TypeError(f"step must answer (loss, grads). Got {kind_of(results)}.")
     loss, grads = results
-    if not isinstance(loss, array_type) or loss.shape != () or loss.dtype.kind != "f":
+    if not hasattr(loss, "block_shape") or loss.shape != () or loss.dtype.kind != "f":
         raise TypeError(f"The loss must be a ShardedArray of shape () and floats. Got {loss!r}.")
     parts = [grads] if isinstance(grads, Mapping) else grads
     if not isinstance(parts, list | tuple) or not all(isinstance(each, Mapping) for each in parts):
         raise TypeError(f"grads must map names to arrays, or be a list of such. Got {kind_of(grads)}.")
     for named in parts:
         for name, gradient in named.items():
-            if not isinstance(gradient, array_type):
-                raise TypeError(f"The gradient {name!r} must be a ShardedArray. Got {kind_of(gradient)}.")
+            sharded(gradient, f"The gradient {name!r}")
     return loss, grads

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastcore._core.validate import counted, is_float_type, kind_of, same_dtype
+from fastcore._core.validate_sharding import same_mesh, sharded
 
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
@@ -23,9 +24,7 @@ def device_arguments(name: str, meshes: Sequence[Any]) -> Any:
         )
     first = meshes[0]
     for mesh in meshes[1:]:
-        if mesh is not first and not (
-            mesh.ledger is first.ledger and mesh.axes == first.axes and mesh.fixed == first.fixed
-        ):
+        if not same_mesh(mesh, first):
             raise ValueError(f"All arguments of {name} must be on one mesh. Got {first!r} and {mesh!r}.")
     return first
 
@@ -64,8 +63,7 @@ def not_compiled(name: str, error: Exception) -> NoReturn:
 def sharded_floats(arrays: Mapping[str, Any]) -> None:
     """Sharded arrays of one floating dtype on one mesh."""
     for name, array in arrays.items():
-        if not hasattr(array, "block_shape"):
-            raise TypeError(f"{name} must be a ShardedArray: mesh.put makes one. Got {kind_of(array)}.")
+        sharded(array, name)
         if not is_float_type(array.dtype):
             raise TypeError(f"{name} must be float32, float64, float16 or bfloat16. Got {array.dtype}.")
     same_dtype(arrays)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core.validate import kind_of, positive_float, positive_index, same_dtype
-from fastcore._core.validate_sharding import axis_names
+from fastcore._core.validate_sharding import axis_names, sharded
 from fastcore._core.validate_sharding_device import device_arguments
 
 _WEIGHTS = ("router_weight", "up_weight", "up_bias", "down_weight", "down_bias")
@@ -105,8 +105,7 @@ def expert_weights(x: Any) -> dict[str, np.ndarray]:
 
 
 def _sharded(x: Any, name: str) -> None:
-    if not hasattr(x, "block_shape"):
-        raise TypeError(f"{name} must be a ShardedArray: mesh.put makes one. Got {kind_of(x)}.")
+    sharded(x, name)
     _float(x.dtype, name)
 
 

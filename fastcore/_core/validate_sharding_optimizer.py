@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastcore._core.validate import finite_float, flag, index, kind_of, not_negative_float, shown
-from fastcore._core.validate_sharding import axis_names
+from fastcore._core.validate_sharding import axis_names, sharded
 
 
 def not_negative(**numbers: Any) -> None:
@@ -45,13 +45,12 @@ def stage(x: Any) -> int:
     return number
 
 
-def parameters(x: Any, kind: Any, axis: Any) -> dict[str, Any]:
+def parameters(x: Any, axis: Any) -> dict[str, Any]:
     """Name → sharded array of floats, each on a mesh with the axis."""
     if not isinstance(x, Mapping):
         raise TypeError(f"params must map names to sharded arrays, as layer.params does. Got {kind_of(x)}.")
     for name, each in x.items():
-        if not isinstance(each, kind):
-            raise TypeError(f"params[{name!r}] must be a ShardedArray; mesh.put makes one. Got {kind_of(each)}.")
+        sharded(each, f"params[{name!r}]")
         axis_names(axis, each.mesh.axes)
         if not _is_float(each.dtype):
             raise TypeError(f"params[{name!r}] must be of a float dtype. Got {each.dtype}.")
@@ -60,14 +59,13 @@ def parameters(x: Any, kind: Any, axis: Any) -> dict[str, Any]:
     return dict(x)
 
 
-def gradients(x: Any, kind: Any, params: Mapping[str, Any]) -> Mapping[str, Any]:
+def gradients(x: Any, params: Mapping[str, Any]) -> Mapping[str, Any]:
     """Name → gradient, laid out as the parameter of this name."""
     if not isinstance(x, Mapping):
         raise TypeError(f"grads must map names of parameters to sharded arrays. Got {kind_of(x)}.")
     for name, each in x.items():
         _known(name, params, "grads")
-        if not isinstance(each, kind):
-            raise TypeError(f"grads[{name!r}] must be a ShardedArray. Got {kind_of(each)}.")
+        sharded(each, f"grads[{name!r}]")
         param = params[name]
         if (each.shape, each.block_shape, each.mesh.axes) != (param.shape, param.block_shape, param.mesh.axes):
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore._core.validate import is_float_type, kind_of, shown
-from fastcore._core.validate_sharding import axis_names
+from fastcore._core.validate_sharding import axis_names, sharded
 from fastcore._core.validate_sharding_device import device_arguments
 
 LAYOUTS = ("contiguous", "zigzag")
@@ -18,8 +18,7 @@ AXES = "(B, H, L, D)"
 def _sharded(arrays: dict[str, Any]) -> None:
     """Arrays of floats on one mesh, four axes each."""
     for name, x in arrays.items():
-        if not hasattr(x, "block_shape"):
-            raise TypeError(f"{name} must be a ShardedArray, as mesh.put makes it. Got {kind_of(x)}.")
+        sharded(x, name)
     device_arguments("attention", [x.mesh for x in arrays.values()])
     for name, x in arrays.items():
         if x.ndim != 4:
@@ -104,8 +103,7 @@ def token_count(length: Any, query: Any, key: Any) -> tuple[int, int]:
 
 def gradient(grad_out: Any, mesh: Any, result: Any) -> None:
     """The gradient of a result: on its mesh, of its dtype, shape and split."""
-    if not hasattr(grad_out, "block_shape"):
-        raise TypeError(f"grad_out must be a ShardedArray, as the result is. Got {kind_of(grad_out)}.")
+    sharded(grad_out, "grad_out")
     device_arguments("attention", [mesh, grad_out.mesh])
     if grad_out.dtype != result.dtype:
         raise TypeError(f"grad_out must have the dtype of the result, {result.dtype}. Got {grad_out.dtype}.")

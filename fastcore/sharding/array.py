@@ -80,6 +80,14 @@ class ShardedArray:
         local = None if self.local is None else self.local.astype(found)
         return ShardedArray(self.mesh, self.spec, self.shape, found, local)
 
+    def empty_like(self, dtype: Any = None) -> ShardedArray:
+        """An array of this shape and partition, whose values are arbitrary; by default of this dtype, too."""
+        return self.mesh.empty(self.shape, self.dtype if dtype is None else dtype, self.spec, pad=True)
+
+    def zeros_like(self, dtype: Any = None) -> ShardedArray:
+        """An array of zeros of this shape and partition; by default of this dtype, too."""
+        return self.mesh.zeros(self.shape, self.dtype if dtype is None else dtype, self.spec, pad=True)
+
     def copy(self) -> ShardedArray:
         """An array of the same values that shares no memory."""
         local = None if self.local is None else self.local.copy()

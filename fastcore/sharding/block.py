@@ -10,11 +10,10 @@ import numpy as np
 from fastcore._core import validate
 from fastcore._core import validate_sharding as check
 from fastcore._core import validate_sharding_block as check_block
-from fastcore.nn.activation import gelu
 from fastcore.nn.normalization import layer_norm
 from fastcore.sharding.array import ShardedArray
-from fastcore.sharding.contraction import add_in_place
 from fastcore.sharding.device import device_function, device_kernel
+from fastcore.sharding.elementwise import activated, add_in_place, gelu_backward, per_element
 from fastcore.sharding.initial import initial_weights
 from fastcore.sharding.kernels import block as kernels
 from fastcore.sharding.layer import JoinedParams, Layer, joined
@@ -25,26 +24,13 @@ from fastcore.sharding.spec import P, entry_of
 
 __all__ = ["LayerNorm", "ParallelMLP", "TransformerBlock"]
 
-# Operations an element, roughly: an exponential or an error function counts as ten.
-_NORM_FLOPS, _NORM_BACKWARD_FLOPS, _GELU_FLOPS, _GELU_BACKWARD_FLOPS = 8.0, 16.0, 15.0, 30.0
 
-
-def _times_elements(factor: float) -> Any:
-    return lambda x, *others: factor * float(np.prod(x.block_shape))
-
-
-@device_function(flops=_times_elements(_NORM_FLOPS))
+@device_function(flops=per_element(8.0))
 def _normalize(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, out: np.ndarray) -> None:
     layer_norm(x, weight.shape, weight, bias, eps, out=out)
 
 
-@device_function(flops=_times_elements(_GELU_FLOPS))
-def _gelu(x: np.ndarray, out: np.ndarray) -> None:
-    gelu(x, out=out)
-
-
-_norm_backward = device_kernel(kernels.layer_norm_backward, as_rows=True, flops=_times_elements(_NORM_BACKWARD_FLOPS))
-_gelu_backward = device_kernel(kernels.gelu_backward, as_rows=True, flops=_times_elements(_GELU_BACKWARD_FLOPS))
+_norm_backward = device_kernel(kernels.layer_norm_backward, as_rows=True, flops=per_element(16.0))
 
 
 class LayerNorm(Layer):
@@ -79,17 +65,17 @@ class LayerNorm(Layer):
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
         """x and the result: (B, L, E), any of B and L split."""
-        check_block.activations(x, "x", self, self.embed_dim, ShardedArray)
-        y = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
+        check_block.activations(x, "x", self, self.embed_dim)
+        y = x.empty_like()
         _normalize(x, self.params["weight"], self.params["bias"], self.eps, y)
         return y, [x]
 
     def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
         """See `Layer`."""
         x = saved.pop()
-        check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
-        grad_x = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
-        grads = {name: self.mesh.empty(each.shape, each.dtype) for name, each in self.params.items()}
+        check_block.gradient(grad_y, x.shape, x.spec)
+        grad_x = x.empty_like()
+        grads = {name: each.empty_like() for name, each in self.params.items()}
         _norm_backward(x, self.params["weight"], grad_y, self.eps, grad_x, grads["weight"], grads["bias"])
         return grad_x, grads
 
@@ -138,28 +124,23 @@ class ParallelMLP(Layer):
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
         """x and the result: (B, L, E), copied over the devices that split the hidden columns."""
-        check_block.activations(x, "x", self, self.embed_dim, ShardedArray)
+        check_block.activations(x, "x", self, self.embed_dim)
         up, down = (self.params[f"{name}_weight"] for name in ("up", "down"))
         hidden = column_parallel(x, up, self.params.get("up_bias"), axis=self.axes)
-        y = row_parallel(self._activated(hidden), down, self.params.get("down_bias"), axis=self.axes)
+        y = row_parallel(activated(hidden), down, self.params.get("down_bias"), axis=self.axes)
         return y, [x, hidden]
-
-    def _activated(self, hidden: ShardedArray) -> ShardedArray:
-        out = self.mesh.empty(hidden.shape, hidden.dtype, hidden.spec, pad=True)
-        _gelu(hidden, out)
-        return out
 
     def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
         """See `Layer`."""
         x, hidden = saved
         saved.clear()
-        check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
+        check_block.gradient(grad_y, x.shape, x.spec)
         up, down = (self.params[f"{name}_weight"] for name in ("up", "down"))
         grads = {}
         grad_hidden, grads["down_weight"], grads["down_bias"] = row_parallel_backward(
-            self._activated(hidden), down, grad_y, axis=self.axes
+            activated(hidden), down, grad_y, axis=self.axes
         )
-        _gelu_backward(hidden, grad_hidden)
+        gelu_backward(hidden, grad_hidden)
         del hidden
         grad_x, grads["up_weight"], grads["up_bias"] = column_parallel_backward(x, up, grad_hidden, axis=self.axes)
         return grad_x, {name: grads[name] for name in self.params}

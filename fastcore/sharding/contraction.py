@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastcore.sharding.array import ShardedArray
-from fastcore.sharding.device import device_kernel
-from fastcore.sharding.kernels import block as kernels
 from fastcore.sharding.layer import matrix_of
 from fastcore.sharding.products import add_bias, column_sums, matmul, matmul_nt, matmul_tn
 from fastcore.sharding.spec import P, entry_of
 
 __all__ = [
-    "add_in_place",
     "contract",
     "contract_input_gradient",
     "contract_weight_gradient",
     "entries",
     "sum_over_rows",
 ]
-
-
-def _elements(x: Any, *others: Any) -> float:
-    return float(math.prod(x.block_shape))
-
-
-_add_to = device_kernel(kernels.add_to, flops=_elements, as_rows=True)
 
 
 def entries(x: ShardedArray, first: int = 0) -> list[Any]:
@@ -60,19 +49,13 @@ def contract_input_gradient(
 def contract_weight_gradient(x: ShardedArray, weight: ShardedArray, grad_y: ShardedArray, summed: int) -> ShardedArray:
     """The gradient of `contract` for weight, on each device that of its blocks."""
     rows = x.ndim - summed
-    gradient = weight.mesh.empty(weight.shape, weight.dtype, weight.spec, pad=True)
+    gradient = weight.empty_like()
     matmul_tn(matrix_of(x, rows), matrix_of(grad_y, rows), matrix_of(gradient, summed))
     return gradient
 
 
-def add_in_place(total: ShardedArray, x: ShardedArray) -> ShardedArray:
-    """total += x, of one block shape; answers total."""
-    _add_to(total, x)
-    return total
-
-
 def sum_over_rows(x: ShardedArray, like: ShardedArray) -> ShardedArray:
     """The gradient of a bias from the gradient of the sum: x added up over all axes that `like` does not have."""
-    total = x.mesh.empty(like.shape, like.dtype, like.spec, pad=True)
+    total = like.empty_like()
     column_sums(matrix_of(x, x.ndim - like.ndim), matrix_of(total, 0))
     return total

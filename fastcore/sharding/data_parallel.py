@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,17 +12,14 @@ from fastcore._core import validate_sharding_block as check_block
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
 from fastcore.sharding.device import device_kernel
+from fastcore.sharding.elementwise import per_element
 from fastcore.sharding.kernels.vocabulary import weigh
 from fastcore.sharding.layer import matrix_of
 
 __all__ = ["data_parallel"]
 
 
-def _elements(x: Any, *others: Any) -> float:
-    return float(math.prod(x.block_shape))
-
-
-_weigh = device_kernel(weigh, flops=_elements)
+_weigh = device_kernel(weigh, flops=per_element())
 
 
 def data_parallel(
@@ -67,7 +63,7 @@ def data_parallel(
             batch = next((each for each in (*arguments, *options.values()) if isinstance(each, ShardedArray)), None)
             size, length = check_block.rows_of_batch(batch, axis)
             del batch
-        loss, grads = check_block.step_results(step(*arguments, **options), ShardedArray)
+        loss, grads = check_block.step_results(step(*arguments, **options))
         names = check.axis_names(axis, loss.mesh.axes)
 
         def synchronised(x: ShardedArray) -> ShardedArray:

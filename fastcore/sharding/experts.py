@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fastcore._core import validate_sharding_experts as check
 from fastcore._core.validate import flag
 from fastcore._core.validate_sharding import axis_names
 from fastcore._core.validate_sharding import mesh as check_mesh
-from fastcore.nn.activation import gelu
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
-from fastcore.sharding.device import device_function, device_kernel
+from fastcore.sharding.device import device_kernel
+from fastcore.sharding.elementwise import activated, gelu_backward
 from fastcore.sharding.kernels import experts as kernels
-from fastcore.sharding.kernels.block import gelu_backward
 from fastcore.sharding.layer import Layer
 from fastcore.sharding.mesh import Mesh
 from fastcore.sharding.products import matmul, matmul_nt, matmul_tn
@@ -45,10 +42,6 @@ def _parts_of_linear(x: ShardedArray, *others: Any) -> int:
     return x.block_shape[0]
 
 
-def _elements(times: float) -> Any:
-    return lambda x, *others: times * float(np.prod(x.block_shape))
-
-
 _linear = device_kernel(kernels.expert_linear, flops=_flops_of_linear, parts=_parts_of_linear, as_rows=True)
 _linear_backward = device_kernel(
     kernels.expert_linear_backward,
@@ -56,12 +49,6 @@ _linear_backward = device_kernel(
     parts=_parts_of_linear,
     as_rows=True,
 )
-_gelu_backward = device_kernel(gelu_backward, flops=_elements(30.0), as_rows=True)
-
-
-@device_function(flops=_elements(15.0))
-def _gelu(x: np.ndarray, out: np.ndarray) -> None:
-    gelu(x, out=out)
 
 
 class SavedExperts(NamedTuple):
@@ -157,23 +144,23 @@ class MixtureOfExperts(Layer):
         routing = route_tokens(logits, self.top_k, capacity_factor=self.capacity_factor, normalize=self.normalize)
         inputs = dispatch_tokens(x, routing, axis=self.axis)
         hidden = self._linear(inputs, "up")
-        answers = self._linear(self._activated(hidden), "down")
+        answers = self._linear(activated(hidden), "down")
         y, returned = combine_tokens(answers, routing, axis=self.axis)
         return y, SavedExperts(x, logits, routing, inputs, hidden, returned)
 
     def backward(self, saved: SavedExperts, grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
         """Gradient by x, and those of `params` by name, whole along `axis`."""
         check.gradient_of_tokens(grad_y, saved.x)
-        grads = {name: self._empty_like(param) for name, param in self.params.items()}
+        grads = {name: param.empty_like() for name, param in self.params.items()}
         grad, grad_weights = combine_tokens_backward(saved.returned, saved.routing, grad_y, axis=self.axis)
-        grad = self._linear_backward(self._activated(saved.hidden), "down", grad, grads)
-        _gelu_backward(saved.hidden, grad)
+        grad = self._linear_backward(activated(saved.hidden), "down", grad, grads)
+        gelu_backward(saved.hidden, grad)
         grad = self._linear_backward(saved.inputs, "up", grad, grads)
 
         grad_logits = route_tokens_backward(saved.logits, saved.routing, grad_weights)
         matmul_tn(saved.x, grad_logits, grads["router_weight"])
         grads["router_weight"] = psum(grads["router_weight"], self.axis)
-        grad_x = self._empty_like(saved.x)
+        grad_x = saved.x.empty_like()
         matmul_nt(grad_logits, self.params["router_weight"], grad_x)
         dispatch_tokens_backward(grad, saved.routing, grad_x, axis=self.axis)
         return grad_x, grads
@@ -187,14 +174,6 @@ class MixtureOfExperts(Layer):
     def _linear_backward(
         self, x: ShardedArray, name: str, grad: ShardedArray, grads: dict[str, ShardedArray]
     ) -> ShardedArray:
-        grad_x = self._empty_like(x)
+        grad_x = x.empty_like()
         _linear_backward(x, self.params[f"{name}_weight"], grad, grad_x, grads[f"{name}_weight"], grads[f"{name}_bias"])
         return grad_x
-
-    def _activated(self, hidden: ShardedArray) -> ShardedArray:
-        out = self._empty_like(hidden)
-        _gelu(hidden, out)
-        return out
-
-    def _empty_like(self, x: ShardedArray) -> ShardedArray:
-        return self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)

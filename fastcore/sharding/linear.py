@@ -249,7 +249,7 @@ def _empty(x: ShardedArray, columns: int, names: tuple[str, ...]) -> ShardedArra
 def _parameter_gradients(
     x: ShardedArray, weight: ShardedArray, grad_y: ShardedArray, bias_names: tuple[str, ...]
 ) -> tuple[ShardedArray, ShardedArray]:
-    grad_weight = x.mesh.empty(weight.shape, weight.dtype, weight.spec, pad=True)
+    grad_weight = weight.empty_like()
     matmul_tn(x, grad_y, grad_weight)
     grad_bias = x.mesh.empty((weight.shape[1],), weight.dtype, P(entry_of(bias_names)), pad=True)
     column_sums(grad_y, grad_bias)

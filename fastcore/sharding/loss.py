@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import pmax, psum
 from fastcore.sharding.contraction import entries
 from fastcore.sharding.device import device_kernel
+from fastcore.sharding.elementwise import per_element
 from fastcore.sharding.kernels import vocabulary as kernels
 from fastcore.sharding.layer import matrix_of
 from fastcore.sharding.spec import P
@@ -20,14 +20,10 @@ from fastcore.sharding.spec import P
 __all__ = ["cross_entropy", "mean_squared_error", "own_rows"]
 
 
-def _times_elements(factor: float) -> Any:
-    return lambda x, *others: factor * math.prod(x.block_shape)
-
-
-_logit_peaks = device_kernel(kernels.logit_peaks, flops=_times_elements(1.0))
-_exponential_sums = device_kernel(kernels.exponential_sums, flops=_times_elements(12.0))
-_cross_entropy_rows = device_kernel(kernels.cross_entropy_rows, flops=_times_elements(13.0))
-_squared_error_rows = device_kernel(kernels.squared_error_rows, flops=_times_elements(5.0))
+_logit_peaks = device_kernel(kernels.logit_peaks, flops=per_element(1.0))
+_exponential_sums = device_kernel(kernels.exponential_sums, flops=per_element(12.0))
+_cross_entropy_rows = device_kernel(kernels.cross_entropy_rows, flops=per_element(13.0))
+_squared_error_rows = device_kernel(kernels.squared_error_rows, flops=per_element(5.0))
 
 
 def own_rows(x: ShardedArray, columns: int = 1) -> ShardedArray:
@@ -69,9 +65,9 @@ def cross_entropy(
     A pmax of B L elements and a psum of 2 B L; logits are never gathered. A target outside of [0, V) gives NaN. Source:
     Shoeybi et al. 2019, "Megatron-LM", section 3.
     """
-    check_block.sharded(logits, "logits", ShardedArray)
+    check.sharded(logits, "logits")
     mesh, axes = logits.mesh, check.axis_names(axis, logits.mesh.axes)
-    check_block.logits_and_targets(logits, targets, axes, ShardedArray)
+    check_block.logits_and_targets(logits, targets, axes)
     divisor = 0.0 if count is None else check_block.count_of_elements(count)
     index, vocabulary, spec = mesh.axis_index(axes), logits.shape[2], P(*entries(logits)[:2])
     rows, wanted = matrix_of(logits, 2), matrix_of(targets, 2)
@@ -81,7 +77,7 @@ def cross_entropy(
     sums = mesh.empty((*logits.shape[:2], 2), logits.dtype, spec, pad=True)
     _exponential_sums(rows, wanted, matrix_of(peaks, 2), index, vocabulary, matrix_of(sums, 2))
     sums = psum(sums, axes)
-    grad = mesh.empty(logits.shape, logits.dtype, logits.spec, pad=True)
+    grad = logits.empty_like()
     value = mesh.empty((1, 1), np.float64)
     _cross_entropy_rows(
         rows, wanted, matrix_of(peaks, 2), matrix_of(sums, 2), index, vocabulary,
@@ -110,10 +106,10 @@ def mean_squared_error(
     ValueError : shapes or partitions disagree, count is not positive
     TypeError : unsupported dtypes
     """
-    check_block.sharded(y, "y", ShardedArray)
-    check_block.same_blocks(y, targets, "targets", ShardedArray)
+    check.sharded(y, "y")
+    check_block.same_blocks(y, targets, "targets")
     divisor = 0.0 if count is None else check_block.count_of_elements(count)
-    grad = y.mesh.empty(y.shape, y.dtype, y.spec, pad=True)
+    grad = y.empty_like()
     value = y.mesh.empty((1, 1), np.float64)
     last = y.ndim - 1
     own = own_rows(y, math.prod(y.block_shape[1:last]))

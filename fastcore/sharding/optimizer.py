@@ -66,7 +66,7 @@ class ZeroOptimizer:
         self, params: Mapping[str, ShardedArray], rule: Rule, *, stage: int = 1, axis: str | tuple[str, ...] = "dp"
     ) -> None:
         self._stage = check.stage(stage)
-        params = check.parameters(params, ShardedArray, axis)
+        params = check.parameters(params, axis)
         check.update_rule(rule, Rule)
         self._rule = rule
         self._axis = axis if isinstance(axis, tuple) else (axis,)
@@ -116,12 +116,12 @@ class ZeroOptimizer:
         ValueError : names of no parameter, other shapes than the parameter's
         TypeError : gradients are no sharded arrays of floats
         """
-        for name, gradient in check.gradients(grads, ShardedArray, self._parts).items():
+        for name, gradient in check.gradients(grads, self._parts).items():
             if self._stage > 1:
                 gradient = self._parts[name].scatter(gradient)
             earlier = self._gradients.pop(name, None)
             if earlier is not None:
-                total = gradient.mesh.empty(gradient.shape, gradient.dtype, gradient.spec, pad=True)
+                total = gradient.empty_like()
                 add(earlier, gradient, total)
                 gradient = total
             self._gradients[name] = gradient

@@ -150,13 +150,13 @@ class ParallelAttention(Layer):
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
         """x and the result: (B, L, E), whole along L and E and copied over the devices that split the heads."""
-        check_block.activations(x, "x", self, self.embed_dim, ShardedArray)
+        check_block.activations(x, "x", self, self.embed_dim)
         check_block.whole_sequences(x)
         query, key, value = (
             contract(x, self.params[f"{name}_weight"], 1, self.params.get(f"{name}_bias"))
             for name in ("query", "key", "value")
         )
-        out = self.mesh.empty(query.shape, x.dtype, query.spec, pad=True)
+        out = query.empty_like()
         # (B, G, H / G, L), as the heads lie in the blocks of query
         shape = (x.shape[0], self.num_kv_heads, self.num_heads // self.num_kv_heads, x.shape[1])
         lse = self.mesh.empty(shape, x.dtype, P(entries(x)[0], entry_of(self.axes)), pad=True)
@@ -170,18 +170,18 @@ class ParallelAttention(Layer):
         """See `Layer`."""
         x, query, key, value, out, lse = saved
         saved.clear()
-        check_block.gradient(grad_y, x.shape, x.spec, ShardedArray)
+        check_block.gradient(grad_y, x.shape, x.spec)
         grads = {}
         if "output_bias" in self.params:
             grads["output_bias"] = sum_over_rows(grad_y, self.params["output_bias"])
         weight = self.params["output_weight"]
         grads["output_weight"] = contract_weight_gradient(out, weight, grad_y, 2)
-        grad_out = self.mesh.empty(out.shape, out.dtype, out.spec, pad=True)
+        grad_out = out.empty_like()
         contract_input_gradient(grad_y, weight, grad_out, 2)
-        inner = [self.mesh.zeros(each.shape, each.dtype, each.spec, pad=True) for each in (query, key, value)]
+        inner = [each.zeros_like() for each in (query, key, value)]
         _attend_backward(query, key, value, out, lse, grad_out, *inner, self.is_causal, self.scale)
         del query, key, value, out, lse, grad_out
-        grad_x = self.mesh.empty(x.shape, x.dtype, x.spec, pad=True)
+        grad_x = x.empty_like()
         for name in ("value", "key", "query"):
             gradient = inner.pop()
             if f"{name}_bias" in self.params:

@@ -246,10 +246,7 @@ def _noted(action: Action, given: str) -> Iterator[None]:
 
 
 def _zeros_like(params: Any) -> dict[str, ShardedArray]:
-    return {
-        name: each.mesh.zeros(each.shape, accumulator_dtype(each.dtype), each.spec, pad=True)
-        for name, each in params.items()
-    }
+    return {name: each.zeros_like(accumulator_dtype(each.dtype)) for name, each in params.items()}
 
 
 def _accumulate(total: ShardedArray, value: ShardedArray) -> None:

@@ -4,11 +4,11 @@ Arrays are float32 or float64, or of two bytes and computed in float32; all axes
 """
 
 import math
-from typing import Any
 
 from fastcore._core.jit import kernel
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.device import device_kernel
+from fastcore.sharding.elementwise import per_element
 from fastcore.sharding.kernels.matmul import as_matrix, most_parts, multiply_part, transposed
 
 __all__ = ["add_bias", "column_sums", "matmul", "matmul_nt", "matmul_tn"]
@@ -55,11 +55,7 @@ def matmul_tn(x: ShardedArray, w: ShardedArray, out: ShardedArray, *, add: bool 
     multiply(x, w, out, True, False, add)
 
 
-def _flops_of_elements(x: ShardedArray, other: Any) -> float:
-    return float(math.prod(x.block_shape))
-
-
-@device_kernel(flops=_flops_of_elements, as_rows=True)
+@device_kernel(flops=per_element(), as_rows=True)
 def add_bias(x, bias):
     """x (..., N) += bias (N,)."""
     values = bias[0]
@@ -70,7 +66,7 @@ def add_bias(x, bias):
 
 
 # Without fastmath: the sum of a column has one order, whatever stands beside it.
-@device_kernel(flops=_flops_of_elements, as_rows=True)
+@device_kernel(flops=per_element(), as_rows=True)
 @kernel(fastmath=False)
 def column_sums(x, out):
     """out (N,) = sum of x (..., N) over all rows, in their order."""

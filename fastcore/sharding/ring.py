@@ -143,9 +143,9 @@ def ring_attention_backward(
     check.gradient(grad_out, out.mesh, form_of(out)._replace(dtype=query.dtype))
     computing = lse.dtype
     ring = _Ring(query, key, options)
-    grad_query = query.mesh.zeros(query.shape, computing, query.spec, pad=True)
+    grad_query = query.zeros_like(computing)
     both = joined(key, value)
-    grad_both = key.mesh.zeros(both.shape, computing, both.spec, pad=True)
+    grad_both = both.zeros_like(computing)
     given = [converted(x, computing) for x in (query, out, grad_out)]
     for step in range(ring.n):
         following = ring.passed_on(both) if step < ring.n - 1 else both

@@ -172,7 +172,7 @@ def combine_tokens_backward(
     returned: ShardedArray, routing: Routing, grad_y: ShardedArray, *, axis: Axis = "ep"
 ) -> tuple[ShardedArray, ShardedArray]:
     """Gradients of `combine_tokens` by the answers, on the devices of the experts, and by the weights."""
-    grad_buffer = returned.mesh.empty(returned.shape, returned.dtype, returned.spec, pad=True)
+    grad_buffer = returned.empty_like()
     grad_weights = _like(routing.weights, routing.weights.shape[-1], routing.weights.dtype)
     arguments = (grad_y, returned, routing.experts, routing.weights, routing.slots, routing.capacity)
     _combine_backward(*arguments, grad_buffer, grad_weights)

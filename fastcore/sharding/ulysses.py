@@ -144,13 +144,13 @@ def ulysses_attention_backward(
     queries, both, out, lse, forms, options = saved
     query, key, value, result = forms
     check.gradient(grad_out, saved.out.mesh, result)
-    computing, mesh = lse.dtype, lse.mesh
+    computing = lse.dtype
     gradients = _by_heads(_spread(grad_out, 1, options.heads), options)
     size = query.shape[3]
     flops_a_pair = 4 * size + 2 * both.shape[3] + 2 * value.shape[3]
     _enter(queries, forms, options, flops_a_pair, "ulysses_attention_backward")
-    grad_queries = mesh.zeros(queries.shape, computing, queries.spec, pad=True)
-    grad_both = mesh.zeros(both.shape, computing, both.spec, pad=True)
+    grad_queries = queries.zeros_like(computing)
+    grad_both = both.zeros_like(computing)
     given = [converted(x, computing) for x in (queries, both, gradients)]
     if lse.local is not None:
         rows, keys, of_out = (stacked(x) for x in given)

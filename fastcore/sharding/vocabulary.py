@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastcore._core import validate_sharding as check
@@ -10,6 +9,7 @@ from fastcore._core import validate_sharding_block as check_block
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
 from fastcore.sharding.device import device_kernel
+from fastcore.sharding.elementwise import per_element
 from fastcore.sharding.kernels import vocabulary as kernels
 from fastcore.sharding.layer import Layer, matrix_of
 from fastcore.sharding.mesh import Mesh
@@ -18,15 +18,10 @@ from fastcore.sharding.spec import P, entry_of
 __all__ = ["VocabularyEmbedding"]
 
 
-def _elements_of(place: int) -> Any:
-    """An addition for each element of an argument."""
-    return lambda *arguments: float(math.prod(arguments[place].block_shape))
-
-
-_embed = device_kernel(kernels.embed_tokens, flops=_elements_of(4))
-_embed_backward = device_kernel(kernels.embed_tokens_backward, flops=_elements_of(1))
-_add_positions = device_kernel(kernels.add_positions, flops=_elements_of(0))
-_add_positions_backward = device_kernel(kernels.add_positions_backward, flops=_elements_of(0))
+_embed = device_kernel(kernels.embed_tokens, flops=per_element(of=4))
+_embed_backward = device_kernel(kernels.embed_tokens_backward, flops=per_element(of=1))
+_add_positions = device_kernel(kernels.add_positions, flops=per_element())
+_add_positions_backward = device_kernel(kernels.add_positions_backward, flops=per_element())
 
 
 class VocabularyEmbedding(Layer):
@@ -63,7 +58,7 @@ class VocabularyEmbedding(Layer):
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
         """x: tokens (B, L) of an integer dtype, copied over the devices that split V. Result: (B, L, E)."""
-        check_block.tokens(x, "x", self.mesh, self.axes, ShardedArray)
+        check_block.tokens(x, "x", self.mesh, self.axes)
         weight, index = self.params["weight"], self.mesh.axis_index(self.axes)
         y = self.mesh.empty((*x.shape, self.embed_dim), self.dtype, x.spec, pad=True)
         _embed(matrix_of(x, 2), weight, index, self.vocabulary_size, matrix_of(y, 2))
@@ -77,11 +72,9 @@ class VocabularyEmbedding(Layer):
     def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[None, dict[str, ShardedArray]]:
         """See `Layer`; tokens have no gradient: None."""
         x = saved.pop()
-        check_block.gradient(grad_y, (*x.shape, self.embed_dim), x.spec, ShardedArray)
+        check_block.gradient(grad_y, (*x.shape, self.embed_dim), x.spec)
         index = self.mesh.axis_index(self.axes)
-        grads = {
-            name: self.mesh.empty(each.shape, each.dtype, each.spec, pad=True) for name, each in self.params.items()
-        }
+        grads = {name: each.empty_like() for name, each in self.params.items()}
         rows = matrix_of(grad_y, 2)
         _embed_backward(matrix_of(x, 2), rows, index, self.vocabulary_size, grads["weight"])
         if "position_weight" in grads:
