@@ -1,6 +1,5 @@
 """Checks of pipeline schedules, stages and micro-batches, and the messages they raise."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,17 +8,6 @@ import numpy as np
 from fastcore._core.validate import kind_of, shown
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
-
-
-def count(value: Any, name: str) -> int:
-    """At least 1."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer. Got {shown(value)}.") from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{name} must be at least 1. Got {shown(value)}.")
-    return number
 
 
 def schedule_fits(schedule: Any, devices: int, microbatches: int, chunks: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcore._core import validate_sharding_pipeline as check
+from fastcore._core.validate_sharding_cost import count
 
 __all__ = ["Action", "Timeline", "pipeline_bubble", "pipeline_in_flight", "pipeline_schedule", "simulate_schedule"]
 
@@ -79,8 +80,8 @@ def pipeline_schedule(
     ValueError : unknown schedule, a number below 1, chunks > 1 or m not a multiple of p where they must not be
     TypeError : a number is not an integer, schedule is not a string
     """
-    devices, microbatches = check.count(devices, "devices"), check.count(microbatches, "microbatches")
-    chunks = check.count(chunks, "chunks")
+    devices, microbatches = count(devices, "devices"), count(microbatches, "microbatches")
+    chunks = count(chunks, "chunks")
     check.schedule_fits(schedule, devices, microbatches, chunks)
     total = microbatches * chunks
     group = devices if schedule == "interleaved" else microbatches
@@ -127,8 +128,8 @@ def pipeline_bubble(devices: int, microbatches: int, chunks: int = 1) -> float:
     -----
     Source: Narayanan et al. 2021, sections 2.2.1 and 2.2.2.
     """
-    devices, chunks = check.count(devices, "devices"), check.count(chunks, "chunks")
-    return (devices - 1) / (chunks * check.count(microbatches, "microbatches"))
+    devices, chunks = count(devices, "devices"), count(chunks, "chunks")
+    return (devices - 1) / (chunks * count(microbatches, "microbatches"))
 
 
 def pipeline_in_flight(schedule: str, devices: int, microbatches: int, chunks: int = 1) -> int:
@@ -142,8 +143,8 @@ def pipeline_in_flight(schedule: str, devices: int, microbatches: int, chunks: i
     -----
     Source: Narayanan et al. 2021, section 2.2.1; for "interleaved" the warm-up of Megatron-LM's schedule.
     """
-    devices, microbatches = check.count(devices, "devices"), check.count(microbatches, "microbatches")
-    chunks = check.count(chunks, "chunks")
+    devices, microbatches = count(devices, "devices"), count(microbatches, "microbatches")
+    chunks = count(chunks, "chunks")
     check.schedule_fits(schedule, devices, microbatches, chunks)
     return int(min(_warm_up(schedule, devices, 0, chunks) + 1, chunks * microbatches))
 

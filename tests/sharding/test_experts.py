@@ -8,19 +8,7 @@ import pytest
 import fastcore
 from fastcore.reference import sharding_experts as reference
 from fastcore.sharding import Mesh, MixtureOfExperts, P, dispatch_tokens, psum, route_tokens
-
-D, F = 6, 9
-
-
-def weights_of(rng, experts, dtype=np.float64):
-    shapes = {
-        "router_weight": (D, experts),
-        "up_weight": (experts, D, F),
-        "up_bias": (experts, F),
-        "down_weight": (experts, F, D),
-        "down_bias": (experts, D),
-    }
-    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+from tests.sharding.programs.experts import D, F, weights_of
 
 
 def assert_equal(actual, expected, bound=1e-12):

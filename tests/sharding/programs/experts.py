@@ -19,19 +19,21 @@ def cases():
     return found
 
 
+def weights_of(rng, experts, dtype=np.float64):
+    shapes = {
+        "router_weight": (D, experts),
+        "up_weight": (experts, D, F),
+        "up_bias": (experts, F),
+        "down_weight": (experts, F, D),
+        "down_bias": (experts, D),
+    }
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
 def both_ways(mesh: Mesh, factor: float | None) -> list[np.ndarray]:
     """y, what was dropped, and all gradients; those of experts differ along dp."""
     rng = np.random.default_rng(5)
-    shapes = {
-        "router_weight": (D, EXPERTS),
-        "up_weight": (EXPERTS, D, F),
-        "up_bias": (EXPERTS, F),
-        "down_weight": (EXPERTS, F, D),
-        "down_bias": (EXPERTS, D),
-    }
-    layer = MixtureOfExperts(
-        mesh, {name: rng.normal(size=shape) for name, shape in shapes.items()}, capacity_factor=factor
-    )
+    layer = MixtureOfExperts(mesh, weights_of(rng, EXPERTS), capacity_factor=factor)
     spec = P(("dp", "ep")) if "dp" in mesh.axes else P("ep")
     x, grad_y = (mesh.put(rng.normal(size=(19, D)), spec, pad=True) for _ in range(2))
     y, saved = layer.forward(x)
