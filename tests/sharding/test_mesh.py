@@ -191,3 +191,14 @@ def test_partition_is_written_as_it_is_read():
     assert as_spec(None) == P()
     assert P(("a", "b"), "c").without(("a", "c")) == P("b", None)
     assert P("a").replaced(1, ("b",), 2) == P("a", "b")
+
+
+@pytest.mark.parametrize("engine", ["simulated", "dry"])
+@pytest.mark.parametrize("dtype", [None, np.int32])
+def test_arrays_like_another_have_its_shape_and_partition(engine, dtype):
+    x = Mesh({"tp": 4}, engine=engine).put(np.arange(6.0), "tp", pad=True)
+    for like in (x.empty_like(dtype), x.zeros_like(dtype)):
+        assert (like.mesh, like.shape, like.block_shape, like.spec) == (x.mesh, x.shape, x.block_shape, x.spec)
+        assert like.dtype == (dtype or x.dtype)
+    if engine == "simulated":
+        assert not like.local.any()
