@@ -1,7 +1,7 @@
 """Checks of the arguments of `fastcore.integrations`, and their messages."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from fastcore._core.validate import counted, kind_of, shown
 
@@ -26,6 +26,10 @@ def known_name(x: Any, name: str, known: Collection[str], lister: str) -> str:
 def number_of_arrays(given: int, names: Sequence[str], metric: str) -> None:
     if given != len(names):
         raise TypeError(f"{metric} takes {', '.join(names)}. Got {given} array(s); options go by name.")
+
+
+def not_its_arguments(metric: str, names: Collection[str], error: TypeError) -> NoReturn:
+    raise TypeError(f"{metric} takes {', '.join(names)}. Got: {error}.") from None
 
 
 def have_samples(axes: Mapping[str, int]) -> None:

@@ -87,6 +87,9 @@ def score(
     that of the blocks. Warnings and errors are the metric's
     own.
 
+    Where the metric of arrays in memory looks at all samples first, its stream has to be told, or refuses:
+    `roc_auc_score` takes two classes, `log_loss` of a column for each class needs ``labels``.
+
     Blocks of unknown size (nan, after filtering) are paired in order, if all arrays have as many; where sizes turn out
     to differ, computing raises ValueError.
 
@@ -178,7 +181,10 @@ def _by_blocks(metric: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(metric)
     def of_dask_arrays(*arguments: Any, compute: bool = True, **options: Any) -> Any:
         histogram = {name: options.pop(name) for name in ("bins", "low", "high") if name in options}
-        given = signature.bind(*arguments, **options).arguments
+        try:
+            given = signature.bind(*arguments, **options).arguments
+        except TypeError as error:
+            check.not_its_arguments(metric.__name__, signature.parameters, error)
         arrays = [given.pop(name) for name in names]
         return score(metric, *arrays, compute=compute, **given, **histogram)
 

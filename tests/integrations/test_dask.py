@@ -267,3 +267,16 @@ def test_without_dask_the_import_names_the_extra():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "pip install 'fastcore-kernels[dask]'" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, options, text",
+    [
+        ((), {"foo": 3}, "Got: got an unexpected keyword argument 'foo'"),
+        ((np.ones(4),), {}, "Got: too many positional arguments"),
+    ],
+)
+def test_wrong_arguments_name_the_metric(arguments, options, text):
+    y = da.from_array(np.array([0, 1, 1, 0]), chunks=2)
+    with pytest.raises(TypeError, match=rf"roc_auc_score takes y_true, y_score, .* {text}"):
+        ours.roc_auc_score(y, y, *arguments, **options)
