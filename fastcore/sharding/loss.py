@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from fastcore._core import validate
 from fastcore._core import validate_sharding as check
 from fastcore._core import validate_sharding_block as check_block
 from fastcore.sharding.array import ShardedArray
@@ -36,7 +37,12 @@ def own_rows(x: ShardedArray, columns: int = 1) -> ShardedArray:
 
 
 def cross_entropy(
-    logits: ShardedArray, targets: ShardedArray, *, axis: str | tuple[str, ...] = "tp", count: float | None = None
+    logits: ShardedArray,
+    targets: ShardedArray,
+    *,
+    axis: str | tuple[str, ...] = "tp",
+    count: float | None = None,
+    ignore_index: int | None = None,
 ) -> tuple[ShardedArray, ShardedArray]:
     """-log softmax(logits)[target], over logits whose vocabulary is spread over devices.
 
@@ -49,6 +55,8 @@ def cross_entropy(
     axis : name of the mesh axis that splits V, several, or () for none
     count : what the sum over a device's own tokens is divided by, such as the tokens of the whole batch, of which these
         are a part; default its own tokens, which gives their mean
+    ignore_index : a target, such as -100, whose tokens have no loss, a gradient of zeros, and no part in the default of
+        count. Over several devices pass count then: their means would have to be weighted by what each has ignored
 
     Returns
     -------
@@ -58,17 +66,18 @@ def cross_entropy(
     Raises
     ------
     ValueError : unknown axis, shapes or partitions disagree, count is not positive
-    TypeError : unsupported dtypes
+    TypeError : unsupported dtypes, ignore_index is no integer
 
     Notes
     -----
-    A pmax of B L elements and a psum of 2 B L; logits are never gathered. A target outside of [0, V) gives NaN. Source:
-    Shoeybi et al. 2019, "Megatron-LM", section 3.
+    A pmax of B L elements and a psum of 2 B L; logits are never gathered. A target outside of [0, V) that is not
+    ignored makes the value NaN, and the gradient of its token. Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
     """
     check.sharded(logits, "logits")
     mesh, axes = logits.mesh, check.axis_names(axis, logits.mesh.axes)
     check_block.logits_and_targets(logits, targets, axes)
     divisor = 0.0 if count is None else check_block.count_of_elements(count)
+    ignored = 0 if ignore_index is None else validate.index(ignore_index, "ignore_index")
     index, vocabulary, spec = mesh.axis_index(axes), logits.shape[2], P(*entries(logits)[:2])
     rows, wanted = matrix_of(logits, 2), matrix_of(targets, 2)
     peaks = mesh.empty((*logits.shape[:2], 1), logits.dtype, spec, pad=True)
@@ -81,7 +90,7 @@ def cross_entropy(
     value = mesh.empty((1, 1), np.float64)
     _cross_entropy_rows(
         rows, wanted, matrix_of(peaks, 2), matrix_of(sums, 2), index, vocabulary,
-        own_rows(logits, logits.block_shape[1]), divisor, matrix_of(grad, 2), value,
+        own_rows(logits, logits.block_shape[1]), divisor, ignore_index is not None, ignored, matrix_of(grad, 2), value,
     )  # fmt: skip
     return _of_no_axes(value), grad
 

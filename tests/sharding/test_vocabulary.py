@@ -62,12 +62,38 @@ def test_cross_entropy_counts_own_rows_and_leaves_padding_out(rng):
 def test_cross_entropy_of_tokens_outside_is_nan(rng):
     mesh = Mesh({"tp": 4})
     for token in (-1, 6):
-        value, _ = cross_entropy(
+        value, grad = cross_entropy(
             mesh.put(rng.standard_normal((1, 2, 6)), P(None, None, "tp"), pad=True), mesh.put(np.array([[0, token]]))
         )
         assert np.isnan(value.gather())
+        assert np.isnan(grad.gather()).tolist() == [[[False] * 6, [True] * 6]]
         layer = VocabularyEmbedding(mesh, {"weight": np.ones((6, 2))})
         assert np.isnan(layer(mesh.put(np.array([[0, token]]))).gather()).tolist() == [[[False] * 2, [True] * 2]]
+
+
+@pytest.mark.parametrize("ignored", [-100, 2])
+@pytest.mark.parametrize("count", [None, 12])
+def test_cross_entropy_leaves_out_ignored_tokens(rng, ignored, count):
+    logits, targets = rng.standard_normal((3, 4, 6)), rng.integers(0, 6, (3, 4))
+    targets[0, 1] = targets[2] = ignored
+    taken = targets != ignored
+    mesh = Mesh({"tp": 4})
+    value, grad = cross_entropy(
+        mesh.put(logits, P(None, None, "tp"), pad=True), mesh.put(targets), count=count, ignore_index=ignored
+    )
+    expected, slope = reference.cross_entropy(logits[taken], targets[taken])
+    part = 1.0 if count is None else taken.sum() / count
+    close(value.gather(), expected * part)
+    close(grad.gather()[taken], slope * part)
+    assert not grad.gather()[~taken].any()
+
+
+def test_cross_entropy_of_ignored_tokens_alone_is_zero(rng):
+    mesh = Mesh({"tp": 2})
+    logits = mesh.put(rng.standard_normal((1, 2, 6)), P(None, None, "tp"))
+    value, grad = cross_entropy(logits, mesh.put(np.full((1, 2), -100)), ignore_index=-100)
+    assert value.gather() == 0
+    assert not grad.gather().any()
 
 
 def test_cross_entropy_of_nan_and_infinite_logits():
@@ -109,6 +135,11 @@ LOGITS, TARGETS = (4, 3, 6), (4, 3)
         (lambda: _entropy(P(None, None, "tp"), P("tp")), ValueError, "targets must be copied over"),
         (lambda: _entropy(P("dp", None, "tp"), P("dp"), count=0), ValueError, "count must"),
         (lambda: _entropy(P("dp", None, "tp"), P("dp"), axis="pp"), ValueError, "'pp' is not an axis"),
+        (
+            lambda: _entropy(P("dp", None, "tp"), P("dp"), ignore_index="x"),
+            TypeError,
+            "ignore_index must be an integer",
+        ),
         (
             lambda: mean_squared_error(MESH.zeros((4, 3), float), np.zeros((4, 3))),
             TypeError,

@@ -101,23 +101,31 @@ def exponential_sums(logits, targets, peaks, index, vocabulary, sums):
 
 
 @kernel
-def cross_entropy_rows(logits, targets, peaks, sums, index, vocabulary, rows, count_all, grad, loss):
+def cross_entropy_rows(logits, targets, peaks, sums, index, vocabulary, rows, count_all, ignoring, ignored, grad, loss):
     """loss (1, 1) = the sum of log(sum) - target's logit over the first `rows` rows, divided; and its gradient.
 
     Divided by `count_all`, or where that is 0 by the rows. Rows behind are padding: gradients of zeros, as those of
-    columns that are padding.
+    columns that are padding; if `ignoring`, rows whose target is `ignored` count as little. A target of no vocabulary
+    makes loss and gradients NaN.
     """
-    divisor = count_all if count_all > 0 else float(max(rows, 1))
+    taken = 0
+    for i in range(min(rows, grad.shape[0])):
+        if not (ignoring and np.int64(targets[i, 0]) == ignored):
+            taken += 1
+    divisor = count_all if count_all > 0 else float(max(taken, 1))
     own = grad.dtype.type(1.0 / divisor)  # rounded once: certain tokens have gradients of exact zeros
     first = index * logits.shape[1]
     count = own_part(index, logits.shape[1], vocabulary)
     total = 0.0
     for i in range(logits.shape[0]):
         target = grad[i]
-        if i >= rows:
+        token = np.int64(targets[i, 0])
+        if i >= rows or (ignoring and token == ignored):
             target[:] = 0
             continue
         peak, inverse = peaks[i, 0], own / sums[i, 0]
+        if not 0 <= token < vocabulary:
+            inverse = grad.dtype.type(math.nan)
         total += math.log(sums[i, 0]) - sums[i, 1]
         row, slope = row_of(logits, i), row_of(grad, i)
         lanes = lanes_of(row)
@@ -126,7 +134,6 @@ def cross_entropy_rows(logits, targets, peaks, sums, index, vocabulary, rows, co
             share = simd.exp(simd.load_first(simd.advance(row, j), lanes, left) - peak) * inverse
             simd.store_first(simd.advance(slope, j), share, left)
         target[count:] = 0
-        token = np.int64(targets[i, 0])
         if first <= token < first + count:
             target[token - first] -= own
     loss[0, 0] = total / divisor
