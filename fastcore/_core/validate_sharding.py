@@ -1,5 +1,6 @@
 """Checks of meshes, partitions and collectives, and the messages they raise."""
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -8,6 +9,7 @@ import numpy as np
 
 from fastcore._core.validate import kind_of, shown
 
+MOST_DEVICES = 10_000_000  # each takes some index arrays of 8 bytes
 ENGINES = ("simulated", "mpi", "dry")
 
 
@@ -35,6 +37,8 @@ def mesh_axes(axes: Any) -> dict[str, int]:
         if isinstance(size, bool) or count < 1:
             raise ValueError(f"axes[{name!r}] must be at least 1. Got {shown(size)}.")
         checked[name] = count
+    if (devices := math.prod(checked.values())) > MOST_DEVICES:
+        raise ValueError(f"A mesh must have at most {MOST_DEVICES:,} devices. Got {devices:,}, axes {checked}.")
     return checked
 
 

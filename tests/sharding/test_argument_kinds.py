@@ -97,6 +97,12 @@ def test_linear_layer_of_another_partition_raises_when_made(layer):
         layer(weight)
 
 
+@pytest.mark.parametrize("engine", ["simulated", "dry"])
+def test_mesh_of_too_many_devices_raises(engine):
+    with pytest.raises(ValueError, match=r"at most 10,000,000 devices. Got 1,000,000,000, axes"):
+        Mesh({"a": 10**4, "b": 10**5}, engine=engine)
+
+
 def test_gather_of_another_mesh_raises():
     other = Mesh({"dp": 4}).put(np.ones((4, 4)), "dp")
     with pytest.raises(ValueError, match=r"gathers its own arrays\. Got one of Mesh\({'dp': 4}"):
