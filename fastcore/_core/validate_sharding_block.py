@@ -84,11 +84,12 @@ def activations(x: Any, name: str, layer: Any, features: int) -> None:
         raise ValueError(f"{name} must be whole along its last axis{copied}. Got {x.spec!r}.")
 
 
-def whole_sequences(x: Any) -> None:
-    if x.spec.names(1):
+def sequences(x: Any, axes: tuple[str, ...]) -> None:
+    if x.spec.names(1) != axes:
+        rule = f"split over {axes}" if axes else "whole"
         raise ValueError(
-            f"x must be whole along its second axis, the tokens, to which attention attends. Got {x.spec!r}."
-            " ring_attention and ulysses_attention take sequences in parts."
+            f"x must be {rule} along its second axis, the tokens. Got {x.spec!r}. sequence_axis= of the layer says over"
+            " which axes of the mesh they are split."
         )
 
 

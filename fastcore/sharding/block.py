@@ -154,7 +154,8 @@ class TransformerBlock(Layer):
     mesh : Mesh
     weights : mapping of arrays: those of `LayerNorm` as "norm1.weight", …, and "norm2.…", of `ParallelAttention` as
         "attention.…", of `ParallelMLP` as "mlp.…"
-    num_heads, num_kv_heads, is_causal, scale, axis : see `ParallelAttention`; is_causal is True by default
+    num_heads, num_kv_heads, is_causal, scale, axis, sequence_axis : see `ParallelAttention`; is_causal is True by
+        default
     eps : float, of both norms
 
     Raises
@@ -163,6 +164,9 @@ class TransformerBlock(Layer):
 
     Notes
     -----
+    Where tokens are split, so are the sums over them: gradients of parameters want a psum over `sequence_axis` as over
+    "dp", which ``data_parallel(step, axis=("dp", "sp"), reduction="sum")`` does.
+
     `params` and gradients of attention are in heads, as `ParallelAttention` has them: query_weight is (E, G, H / G D),
     and ``gather().reshape(E, H * D)`` has the shape that was given.
 
@@ -181,6 +185,7 @@ class TransformerBlock(Layer):
         scale: float | None = None,
         eps: float = 1e-5,
         axis: str | tuple[str, ...] = "tp",
+        sequence_axis: str | tuple[str, ...] = (),
     ) -> None:
         parts = check_block.weights_of_parts(weights, ("norm1", "attention", "norm2", "mlp"))
         self.mesh = mesh
@@ -193,6 +198,7 @@ class TransformerBlock(Layer):
             is_causal=is_causal,
             scale=scale,
             axis=axis,
+            sequence_axis=sequence_axis,
         )
         self.norm2 = LayerNorm(mesh, parts["norm2"], eps=eps)
         self.mlp = ParallelMLP(mesh, parts["mlp"], axis=axis)
@@ -234,7 +240,7 @@ class TransformerBlock(Layer):
         return cls(mesh, weights, num_heads=heads, num_kv_heads=groups, **options)
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[Any]]:
-        """x and the result: (B, L, E), split along B or not at all."""
+        """x and the result: (B, L, E), L split over `sequence_axis`, B over any other axes or none."""
         saved: list[Any] = []
         for norm, layer in ((self.norm1, self.attention), (self.norm2, self.mlp)):
             normal, of_norm = norm.forward(x)

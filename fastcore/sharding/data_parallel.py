@@ -31,7 +31,7 @@ def data_parallel(
     ----------
     step : function of a batch (and more) that answers (loss, grads): loss an array of blocks of shape () and floats;
         grads a mapping name → array, or a sequence of such, one for each stage of a pipeline
-    axis : name of the mesh axis that splits the rows of the batch, or several
+    axis : name of the mesh axis that splits the rows of the batch, or several; with "sum" also one that splits tokens
     reduction : "mean": step's results are means over the device's own rows; they are weighted by how many these are,
         so that batches need not divide by the devices. The rows are those of step's first `ShardedArray`, whose first
         axis is split over `axis`. "sum": they are parts of the result, divided already, see `count` of
@@ -50,6 +50,8 @@ def data_parallel(
 
     Notes
     -----
+    Gradients have the shapes of `Layer.params`, those of attention in heads: see `TransformerBlock`.
+
     One psum for each gradient and one for the loss. What step answers is overwritten. Source: Li et al. 2020, "PyTorch
     Distributed", section 3.
     """

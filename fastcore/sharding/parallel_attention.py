@@ -25,6 +25,7 @@ from fastcore.sharding.kernels.attention_backward import attention_backward
 from fastcore.sharding.layer import Layer
 from fastcore.sharding.mesh import Mesh
 from fastcore.sharding.products import add_bias
+from fastcore.sharding.ring_heads import attend_around, attend_around_backward
 from fastcore.sharding.spec import P, entry_of
 
 __all__ = ["ParallelAttention"]
@@ -90,6 +91,8 @@ class ParallelAttention(Layer):
     is_causal : whether a token attends to itself and those before it only
     scale : float, default 1 / sqrt(D)
     axis : name of the mesh axis that splits the heads, several, or () for none
+    sequence_axis : name of the mesh axis that splits the tokens, or several, not those of `axis`: keys and values then
+        travel around, as in `ring_attention`. Default: sequences are whole
 
     Raises
     ------
@@ -117,9 +120,12 @@ class ParallelAttention(Layer):
         is_causal: bool = False,
         scale: float | None = None,
         axis: str | tuple[str, ...] = "tp",
+        sequence_axis: str | tuple[str, ...] = (),
     ) -> None:
         check.mesh(mesh, Mesh)
         self.mesh, self.axes = mesh, check.axis_names(axis, mesh.axes)
+        self.sequence_axes = check.axis_names(sequence_axis, mesh.axes)
+        check.axis_names((*self.axes, *self.sequence_axes), mesh.axes)
         arrays = check_block.float_weights(weights, _WEIGHTS, _BIASES)
         check_block.matrix(arrays["query_weight"], "query_weight")
         embed, columns = arrays["query_weight"].shape
@@ -149,26 +155,46 @@ class ParallelAttention(Layer):
                 self.params[name] = mesh.put(array.reshape(groups, -1), P(split), pad=True)
 
     def forward(self, x: ShardedArray) -> tuple[ShardedArray, list[ShardedArray]]:
-        """x and the result: (B, L, E), whole along L and E and copied over the devices that split the heads."""
+        """x and the result: (B, L, E), L split over `sequence_axis` alone, copied over the devices that split the
+        heads."""
         check_block.activations(x, "x", self, self.embed_dim)
-        check_block.whole_sequences(x)
+        check_block.sequences(x, self.sequence_axes)
         query, key, value = (
             contract(x, self.params[f"{name}_weight"], 1, self.params.get(f"{name}_bias"))
             for name in ("query", "key", "value")
         )
-        out = query.empty_like()
-        # (B, G, H / G, L), as the heads lie in the blocks of query
-        shape = (x.shape[0], self.num_kv_heads, self.num_heads // self.num_kv_heads, x.shape[1])
-        lse = self.mesh.empty(shape, x.dtype, P(entries(x)[0], entry_of(self.axes)), pad=True)
-        _attend(query, key, value, out, lse, self.is_causal, self.scale)
+        out, saved = self._attended(query, key, value)
         y = psum(contract(out, self.params["output_weight"], 2), self.axes)
         if "output_bias" in self.params:
             add_bias(y, self.params["output_bias"])
-        return y, [x, query, key, value, out, lse]
+        return y, [x, out, saved]
+
+    def _attended(self, query: ShardedArray, key: ShardedArray, value: ShardedArray) -> tuple[ShardedArray, Any]:
+        """The result, as query, and what `_attended_backward` needs besides."""
+        if self.sequence_axes:
+            return attend_around(
+                query, key, value, size=self.head_dim, axis=self.sequence_axes, is_causal=self.is_causal,
+                scale=self.scale,
+            )  # fmt: skip
+        out = query.empty_like()
+        # (B, G, H / G, L), as the heads lie in the blocks of query
+        shape = (query.shape[0], self.num_kv_heads, self.num_heads // self.num_kv_heads, query.shape[1])
+        lse = self.mesh.empty(shape, query.dtype, P(entries(query)[0], entry_of(self.axes)), pad=True)
+        _attend(query, key, value, out, lse, self.is_causal, self.scale)
+        return out, [query, key, value, lse]
+
+    def _attended_backward(self, out: ShardedArray, saved: Any, grad_out: ShardedArray) -> list[ShardedArray]:
+        """Gradients by query, key and value."""
+        if self.sequence_axes:
+            return attend_around_backward(saved, grad_out, self.num_kv_heads)
+        query, key, value, lse = saved
+        grads = [each.zeros_like() for each in (query, key, value)]
+        _attend_backward(query, key, value, out, lse, grad_out, *grads, self.is_causal, self.scale)
+        return grads
 
     def backward(self, saved: list[ShardedArray], grad_y: ShardedArray) -> tuple[ShardedArray, dict[str, ShardedArray]]:
         """See `Layer`."""
-        x, query, key, value, out, lse = saved
+        x, out, of_attention = saved
         saved.clear()
         check_block.gradient(grad_y, x.shape, x.spec)
         grads = {}
@@ -178,9 +204,8 @@ class ParallelAttention(Layer):
         grads["output_weight"] = contract_weight_gradient(out, weight, grad_y, 2)
         grad_out = out.empty_like()
         contract_input_gradient(grad_y, weight, grad_out, 2)
-        inner = [each.zeros_like() for each in (query, key, value)]
-        _attend_backward(query, key, value, out, lse, grad_out, *inner, self.is_causal, self.scale)
-        del query, key, value, out, lse, grad_out
+        inner = self._attended_backward(out, of_attention, grad_out)
+        del out, of_attention, grad_out
         grad_x = x.empty_like()
         for name in ("value", "key", "query"):
             gradient = inner.pop()

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from fastcore import reference
-from fastcore.sharding import TransformerBlock, cross_entropy, data_parallel, mean_squared_error, pipeline
+from fastcore.sharding import P, TransformerBlock, cross_entropy, data_parallel, mean_squared_error, pipeline, psum
 from tests.sharding.language_model import (
     EMBED,
     HEADS,
@@ -24,6 +24,7 @@ def cases():
     found = {}
     for axes in ({"tp": 8}, {"dp": 2, "tp": 4}, {"tp": 2, "dp": 4}, {"tp": 3}):
         found[f"block on {axes}"] = partial(block, axes=axes)
+    found["block around a ring"] = around
     found["step, dp 4 x tp 2"] = partial(step, axes={"dp": 4, "tp": 2})
     found["pipelined step, dp 2 x tp 2 x pp 2"] = pipelined
     return found
@@ -43,6 +44,17 @@ def block(make_mesh, axes):
         grad_x, grads = layer.backward(saved, grad_y)
         found += [y.gather(), grad_x.gather(), *(each.gather(check=False) for each in grads.values())]
     return found
+
+
+def around(make_mesh):
+    """A block whose tokens are split, too, unevenly."""
+    mesh, spec = make_mesh({"dp": 2, "sp": 2, "tp": 2}), P("dp", "sp")
+    weights = reference.block_weights(EMBED, HIDDEN, HEADS, KV_HEADS)
+    layer = TransformerBlock(mesh, weights, num_heads=HEADS, num_kv_heads=KV_HEADS, sequence_axis="sp")
+    x, grad_y = (mesh.put(each, spec, pad=True) for each in np.random.default_rng(3).standard_normal((2, 5, 7, EMBED)))
+    y, saved = layer.forward(x)
+    grad_x, grads = layer.backward(saved, grad_y)
+    return [y.gather(), grad_x.gather(), *(psum(each, ("dp", "sp")).gather() for each in grads.values())]
 
 
 def step(make_mesh, axes):
