@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,8 +54,8 @@ class ShardedArray:
         self._bytes = self.nbytes_block
         mesh.ledger.allocate(mesh, self._bytes)
 
-    def __del__(self) -> None:
-        if hasattr(self, "_bytes"):
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if hasattr(self, "_bytes") and not is_finalizing():  # then NumPy is gone
             self.mesh.ledger.free(self.mesh, self._bytes)
 
     @property
