@@ -51,7 +51,8 @@ class Report(NamedTuple):
     link : Link, whose numbers the seconds come from
     collectives : tuple of CollectiveRow, most bytes first
     kernels : tuple of KernelRow, most operations first
-    bytes_device, bytes_total : int, sent; by the device that sent most, and by all
+    bytes_device, bytes_total : int, sent; by the device that sent most, where a group shares the bytes of a collective
+        unevenly (ppermute of some) its mean, and by all
     messages : int, of the device that sent most
     peak_bytes : int, of the blocks of `ShardedArray`s on the device that held most at once, without buffers of messages
     flops_device, flops_total : float, of the device that computed most, and of all; see `uncounted`
