@@ -88,9 +88,14 @@ def token_layout(layout: Any, query: Any, key: Any, parts: int) -> None:
         )
 
 
-def token_count(length: Any, query: Any, key: Any) -> tuple[int, int]:
+def token_count(length: Any, query: Any, key: Any, padding_attends: bool) -> tuple[int, int]:
     """Queries and keys that are not padding: as many as the arrays have, or `length` of both."""
     if length is None:
+        if padding_attends:
+            raise ValueError(
+                "layout='zigzag' needs length=, the number of tokens, unless is_causal: zigzag fills up with zeros"
+                f" behind the last token, which all queries would see. Got None for {key.shape[2]} tokens and zeros."
+            )
         return query.shape[2], key.shape[2]
     count = validate.index(length, "length")
     if not 0 <= count <= min(query.shape[2], key.shape[2]):

@@ -86,7 +86,8 @@ def ring_attention(
     layout : "contiguous": device i has the i-th block of tokens. "zigzag": chunks i and 2n - 1 - i of 2n, as
         `fastcore.sharding.zigzag` puts them, which balances causal attention: n / 2 blocks of work on each device
         instead of up to n.
-    length : tokens without padding, of queries and keys, for zigzag; by default all that the arrays have
+    length : tokens without padding, of queries and keys. By default all that the arrays have; zigzag that is not causal
+        must be told, as what `zigzag` has filled up would attend
     return_saved : bool, also return what `ring_attention_backward` needs
 
     Returns
@@ -136,7 +137,8 @@ def ring_attention_backward(
     Notes
     -----
     Bytes that a device sends: those of the forward pass, and n * B * G * S / n * (D + Dv) elements of gradients, in
-    at least float32. Source: Dao 2023, FlashAttention-2, algorithm 2, for each block.
+    at least float32. A NaN or inf in a key may reach gradients of queries that a causal mask hides it from, which the
+    forward pass guards against. Source: Dao 2023, FlashAttention-2, algorithm 2, for each block.
     """
     check.saved(saved, RingSaved, "ring_attention")
     query, key, value, out, lse, options = saved
@@ -161,9 +163,10 @@ def _options(
 ) -> Options:
     names = check.split_sequences(query, key, value, axis)
     check.token_layout(layout, query, key, query.mesh.axis_size(names))
-    queries, keys = check.token_count(length, query, key)
+    is_causal = validate.flag(is_causal, "is_causal")
+    queries, keys = check.token_count(length, query, key, layout == "zigzag" and not is_causal)
     scale = 1.0 / math.sqrt(query.shape[3]) if scale is None else validate.score_scale(scale)
-    return Options(names, validate.flag(is_causal, "is_causal"), scale, layout, queries, keys)
+    return Options(names, is_causal, scale, layout, queries, keys)
 
 
 class Meeting(NamedTuple):

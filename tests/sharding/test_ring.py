@@ -244,6 +244,17 @@ def test_ring_attention_different_splits_raise():
         ring_attention(query, *arguments(Mesh({"dp": 2, "sp": 4}))[1:])
 
 
+def test_ring_attention_zigzag_that_is_not_causal_needs_its_length(rng):
+    mesh, x = Mesh({"sp": 2}), rng.normal(size=(1, 1, 13, 4))
+    shares = mesh.put(zigzag(x, 2), P(None, None, "sp"))
+    with pytest.raises(ValueError, match="layout='zigzag' needs length="):
+        ring_attention(shares, shares, shares, layout="zigzag")
+    for options in ({"length": 13}, {"is_causal": True}):
+        out = ring_attention(shares, shares, shares, layout="zigzag", **options)
+        expected = fastcore.scaled_dot_product_attention(x, x, x, is_causal="is_causal" in options)
+        assert np.abs(unzigzag(out.gather(), 2, 13) - expected).max() <= 1e-14
+
+
 def test_ring_attention_zigzag_of_other_lengths_raises():
     mesh = Mesh({"sp": 4})
     shape = (2, 2, 20, 8)

@@ -314,6 +314,9 @@ def attention_backward(
     Notes
     -----
     Not checked. Ten floating-point operations for each query, key and element of a head.
+
+    A NaN or inf in a key that the causal mask hides may reach the gradients of queries before it, as 0 times NaN; in a
+    value or behind key_lengths it does not.
     """
     batches, keys = key.shape[0], key.shape[2]
     offsets = np.zeros(batches, np.int64) if query_offset is None else query_offset
