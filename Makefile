@@ -1,5 +1,6 @@
 # Everything from nothing: each target needs make, Python >= 3.11 and pip, no more.
 #   make test           environment, install, lint, types, tests
+#   make test-cpus      tests that compile the kernels for other CPUs: AVX2, plain x86-64
 #   make test-peers     tests against torch, ONNX Runtime and other heavy peers
 #   make bench          environment, install, the quick benchmark against NumPy and the peers
 #   make bench-compare  asv on two commits, side by side: BASE=HEAD~1 HEAD=HEAD, BENCH=<regex> for a part of it
@@ -20,7 +21,7 @@ BASE ?= HEAD~1
 HEAD ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-peers bench bench-compare readme clean
+.PHONY: help check format test test-cpus test-peers bench bench-compare readme clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,6 +62,9 @@ format: $(VENV)/.installed-test
 # Whole files to a worker, since what they share is compiled once in a file's first test.
 test: check
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-cpus: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n auto -m other_cpu
 
 # pytest leaves with 5 where it selected no test: there are peer tests, so that is a mistake in their markers.
 test-peers: $(VENV)/.installed-test $(VENV)/.installed-peers

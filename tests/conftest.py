@@ -26,6 +26,18 @@ def rng() -> np.random.Generator:
 
 
 TESTS = Path(__file__).parent
+# Parameters of tests that compile everything they touch anew, for a CPU that is not this one: a fifth of all the time.
+OTHER_CPUS = {"AVX2", "AVX-512", "plain x86-64", "x86-64", "haswell"}
+
+
+def pytest_collection_modifyitems(items):
+    """Tests for other CPUs have a target of their own: `make test-cpus`."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(isinstance(each, str) and each in OTHER_CPUS for each in parameters):
+            item.add_marker("other_cpu")
+
+
 # Other vector widths and register counts than the host's, so other tails; and bodies as plain Python.
 CPU_SETTINGS = {
     "host": {},
