@@ -57,7 +57,7 @@ def speedup(run: dict, names: list[str] | None = None) -> Figure:
     axes.set_ylim(max(1, starts[-1]) - 0.5, -1)  # the first case on top
     axes.set_xlabel("time relative to fastcore, log scale; right of the line fastcore is faster")
     if others:
-        figure.legend(loc="outside upper center", ncols=5, frameon=False)
+        figure.legend(loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 

@@ -23,6 +23,7 @@ IMPORTANT = re.compile(
     r"|generate/decode/"
     r"|polynomial/polyval/f64/N1000000-D(3|5|20)/1thread$|polynomial/(solve|inverse|fit)/f64/N(1|1000000)-D(9|10)/"
     r"|polynomial/(real_)?roots/f64/N100000-D10/"
+    r"|sharding/(matmul/f\d+/M1024-K1024-N1024|psum/f32/N1024|ring_attention/f32/H8-L4096-D64(/causal)?)/\d{1,4}devices$"
 )
 
 
