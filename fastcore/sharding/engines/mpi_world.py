@@ -35,8 +35,9 @@ MOST_PENDING = 1024
 TEXT_BYTES = 400
 TAGS = 32768  # what the standard promises
 MEETING_TAG = TAGS - 1  # on MPI's own communicator, which the program may use, too
-# How long a rank with an error waits for the others, so that all show theirs, before it ends them.
-LAST_WORD_S = 3.0
+# How long a rank with an error waits for the others, so that all show theirs, before it ends them. 3 s were too short
+# for four ranks beside other work on two cores.
+LAST_WORD_S = 10.0
 TIMEOUT = "FASTCORE_MPI_TIMEOUT_S"
 
 _yield_core = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
@@ -167,6 +168,7 @@ class World:
         if self._mpi.Is_finalized() or os.getpid() != self._process or self.num_ranks == 1:
             return
         error = getattr(sys, "last_value", None)  # what the interpreter has shown as uncaught
+        others_listen = True
         try:
             if self._failure is None:
                 end = "the end of the program" if error is None else f"{type(error).__name__}: {error}"
@@ -174,10 +176,12 @@ class World:
                 self.settle(None if error is None else LAST_WORD_S)
         except (ValueError, TimeoutError) as difference:
             print(f"rank {self.rank}: {difference}", file=sys.stderr, flush=True)
+            others_listen = not isinstance(difference, TimeoutError)
         if error is not None or self._failure is not None:
             # Messages may be under way that nobody will take: MPI's own end would wait for them.
-            with contextlib.suppress(TimeoutError):
-                self.wait([self._reports.Ibarrier()], "the end", LAST_WORD_S)
+            if others_listen:
+                with contextlib.suppress(TimeoutError):
+                    self.wait([self._reports.Ibarrier()], "the end", LAST_WORD_S)
             self.comm.Abort(1)
 
     # --- messages ---------------------------------------------------------------------------------------------------
