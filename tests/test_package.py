@@ -12,6 +12,9 @@ import pytest
 
 import fastcore
 import fastcore.metrics
+import fastcore.nn
+
+PACKAGES = (fastcore, fastcore.metrics, fastcore.nn)
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
@@ -59,23 +62,21 @@ def test_import_fastcore_starts_no_thread_and_writes_nothing(tmp_path):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(
-    "package, name", [(package, name) for package in (fastcore, fastcore.metrics) for name in package.__all__]
-)
+@pytest.mark.parametrize("package, name", [(package, name) for package in PACKAGES for name in package.__all__])
 def test_public_name_loads_and_is_kept(package, name):
     value = getattr(package, name)
     assert vars(package)[name] is value
     assert inspect.ismodule(value) or value.__name__ == name
 
 
-@pytest.mark.parametrize("package", [fastcore, fastcore.metrics], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_public_names_agree_everywhere(package):
     assert package.__all__ == sorted(package._MODULE_OF)
     assert set(package.__all__) == names_shown_to_type_checkers(package)
     assert set(package.__all__) <= set(dir(package))
 
 
-@pytest.mark.parametrize("package", [fastcore, fastcore.metrics], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_dir_shows_no_helpers(package):
     assert {name for name in dir(package) if not name.startswith("__")} == set(package.__all__)
 

@@ -1,6 +1,44 @@
-"""Normalisation and activations, with PyTorch's functional signatures."""
+"""Normalisation, activations, regularisation and optimiser steps, with PyTorch's functional signatures.
 
-from fastcore.nn.activation import gelu, silu, swiglu
-from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
+Public names load on first use (PEP 562): whoever needs one function does not pay for the import of all.
+"""
 
-__all__ = ["add_layer_norm", "gelu", "layer_norm", "rms_norm", "silu", "swiglu"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+# The one table of public names: the module each is found in.
+_MODULE_OF = {
+    name: f"fastcore.nn.{module}"
+    for module, names in {
+        "activation": ("gelu", "silu", "swiglu"),
+        "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
+    }.items()
+    for name in names
+}
+
+# Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
+__all__ = [
+    "add_layer_norm",
+    "gelu",
+    "layer_norm",
+    "rms_norm",
+    "silu",
+    "swiglu",
+]
+
+if TYPE_CHECKING:
+    from fastcore.nn.activation import gelu, silu, swiglu
+    from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
+else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
+
+    def __getattr__(name):
+        module_name = _MODULE_OF.get(name)
+        if module_name is None:
+            raise AttributeError(f"module 'fastcore.nn' has no attribute {name!r}")
+        value = getattr(import_module(module_name), name)
+        globals()[name] = value  # the next look-up does not come here
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

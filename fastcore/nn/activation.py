@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core import validate
+from fastcore._core import validate, validate_nn
 from fastcore.nn.kernels.gelu import activate
 from fastcore.nn.kernels.swiglu import gate_if_small, gate_rows
 from fastcore.nn.rows import as_rows, put_rows, target_rows
@@ -46,7 +46,7 @@ def gelu(input: Any, approximate: str = "none", *, bias: Any = None, out: np.nda
     if bias is not None:
         bias = validate.float_array(bias, "bias")
         validate.same_dtype({"input": input, "bias": bias})
-        validate.shape_of_last_axis(bias, input)
+        validate_nn.shape_of_last_axis(bias, input)
         addend = np.ascontiguousarray(bias, computing)
     shape = input.shape
     result = np.empty(shape, input.dtype) if out is None else validate.output_array(out, shape, input.dtype)
@@ -123,7 +123,7 @@ def _gate(factors: dict[str, Any], out: np.ndarray | None) -> np.ndarray:
     """SiLU of the first array, times the second if there is one, given with their names."""
     arrays = {name: validate.float_array(x, name) for name, x in factors.items()}
     dtype = validate.same_dtype(arrays)
-    validate.one_shape(arrays)
+    validate_nn.one_shape(arrays)
     computing = validate.computing_dtype(dtype)
     first, *others = arrays.values()
     result = np.empty(first.shape, dtype) if out is None else validate.output_array(out, first.shape, dtype)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core import validate
+from fastcore._core import validate, validate_nn
 from fastcore.nn.kernels import rms_norm as rms_kernels
 from fastcore.nn.kernels.layer_norm import normalize
 from fastcore.nn.rows import as_rows, put_rows, target_rows
@@ -140,8 +140,8 @@ def _rms_norm(input: Any, normalized_shape: Any, weight: Any, eps: Any, out: np.
     vectors = {} if weight is None else {"weight": validate.float_array(weight, "weight")}
     dtype = validate.same_dtype({"input": input, **vectors})
     computing = validate.computing_dtype(dtype)
-    axes = validate.normalized_axes(normalized_shape, input)
-    validate.shapes_of_vectors(vectors, axes)
+    axes = validate_nn.normalized_axes(normalized_shape, input)
+    validate_nn.shapes_of_vectors(vectors, axes)
     default = _EPSILON_F64 if dtype == np.float64 else _EPSILON_F32
     eps = default if eps is None else validate.not_negative_float(eps, "eps")
     result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)
@@ -164,9 +164,9 @@ def _normalize(
     dtype = validate.same_dtype(arrays | vectors)
     computing = validate.computing_dtype(dtype)
     input = arrays["input"]
-    axes = validate.normalized_axes(normalized_shape, input)
-    validate.one_shape(arrays)
-    validate.shapes_of_vectors(vectors, axes)
+    axes = validate_nn.normalized_axes(normalized_shape, input)
+    validate_nn.one_shape(arrays)
+    validate_nn.shapes_of_vectors(vectors, axes)
     eps = validate.not_negative_float(eps, "eps")
 
     result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)

@@ -14,6 +14,7 @@ import pytest
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
+from fastcore._core.streaming import elements_to_alignment
 
 LANES = 8  # for every dtype: half a register to four of them
 WIDE = 2 * simd.F32_LANES
@@ -239,6 +240,36 @@ def test_load_and_store_need_no_alignment(dtype):
         source, target = np.arange(20, dtype=dtype), np.zeros(20, dtype)
         copy_vector(source[offset // size :], target[offset // size :])
         np.testing.assert_array_equal(target[offset // size :][:LANES], source[offset // size :][:LANES])
+
+
+@kernel
+def stream_vector(source, target):
+    simd.stream(simd.pointer(target), simd.load(simd.pointer(source), LANES))
+    simd.stream_fence()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_stream_writes_one_aligned_vector(dtype):
+    memory = np.zeros(64, dtype)
+    bytes_of_vector = LANES * memory.itemsize
+    first = -memory.ctypes.data % bytes_of_vector // memory.itemsize
+    stream_vector(np.arange(1, LANES + 1, dtype=dtype), memory[first:])
+    np.testing.assert_array_equal(np.flatnonzero(memory), first + np.arange(LANES))
+    np.testing.assert_array_equal(memory[first:][:LANES], np.arange(1, LANES + 1))
+
+
+@kernel
+def distance(array):
+    return elements_to_alignment(simd.pointer(array), LANES, array.itemsize)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_elements_to_alignment(dtype):
+    memory = np.zeros(3 * LANES, dtype)
+    for first in range(LANES + 1):
+        count = distance(memory[first:])
+        assert 0 <= count < LANES
+        assert memory[first + count :].ctypes.data % (LANES * memory.itemsize) == 0
 
 
 @kernel

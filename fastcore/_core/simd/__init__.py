@@ -38,6 +38,7 @@ from fastcore._core.simd.types import Vector, f32, f64, i8, i16, i32, i64, u8, u
 
 if config.DISABLE_JIT:
     from fastcore._core.simd.python_fallback import (
+        address_of,
         advance,
         all_lanes,
         any_lane,
@@ -77,6 +78,8 @@ if config.DISABLE_JIT:
         store_first,
         store_scalar,
         store_selected,
+        stream,
+        stream_fence,
         tanh,
     )
 else:
@@ -105,6 +108,7 @@ else:
     )
     from fastcore._core.simd.logarithm import log
     from fastcore._core.simd.memory import (
+        address_of,
         advance,
         cast_pointer,
         gather,
@@ -117,6 +121,8 @@ else:
         store_first,
         store_scalar,
         store_selected,
+        stream,
+        stream_fence,
     )
 
 __all__ = [
@@ -129,6 +135,7 @@ __all__ = [
     "NUM_REGISTERS",
     "VECTOR_BITS",
     "Vector",
+    "address_of",
     "advance",
     "all_lanes",
     "any_lane",
@@ -174,6 +181,8 @@ __all__ = [
     "store_first",
     "store_scalar",
     "store_selected",
+    "stream",
+    "stream_fence",
     "tanh",
     "u8",
     "u16",

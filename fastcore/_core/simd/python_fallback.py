@@ -61,6 +61,10 @@ def pointer_at(address, dtype):
     return Pointer(int(address), _dtype(dtype))
 
 
+def address_of(ptr):
+    return ptr.address
+
+
 def cast_pointer(ptr, dtype):
     return Pointer(ptr.address, _dtype(dtype))
 
@@ -75,6 +79,15 @@ def load(ptr, lanes):
 
 def store(ptr, vector):
     ptr.elements(len(vector))[:] = vector
+
+
+def stream(ptr, vector):
+    assert ptr.address % vector.nbytes == 0
+    store(ptr, vector)
+
+
+def stream_fence():
+    pass
 
 
 def load_first(ptr, lanes, count):
