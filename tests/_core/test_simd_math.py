@@ -21,6 +21,8 @@ BOUNDS = {
     "tanh": (2.6, 2.6),
     "erf": (1.0, 1.0),
     "sigmoid": (2.4, 2.4),
+    "sin": (0.9, 0.9),
+    "cos": (0.9, 0.9),
 }
 WITHOUT_FMA = 0.3
 IN_DOUBLE = {
@@ -31,6 +33,8 @@ IN_DOUBLE = {
     "tanh": np.tanh,
     "erf": special.erf,
     "sigmoid": special.expit,
+    "sin": np.sin,
+    "cos": np.cos,
 }
 IN_MPMATH = {
     "exp2": lambda x: mpmath.mpf(2) ** x,
@@ -40,6 +44,8 @@ IN_MPMATH = {
     "tanh": mpmath.tanh,
     "erf": mpmath.erf,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "sin": mpmath.sin,
+    "cos": mpmath.cos,
 }
 _compiled: dict = {}
 
@@ -63,6 +69,16 @@ def over_array(function, lanes):
         return out[: x.size]
 
     return apply
+
+
+@numba.njit
+def sine_of_both(x):
+    return simd.sincos(x)[0]
+
+
+@numba.njit
+def cosine_of_both(x):
+    return simd.sincos(x)[1]
 
 
 def native(name, dtype):
@@ -91,7 +107,14 @@ def float32_inputs():
     count = 2**32 // stride // 8
     dense = [rng.uniform(-size, size, count).astype(np.float32) for size in (1e-3, 1, 2, 5, 20, 160)]
     near_one = 1 + rng.uniform(-0.01, 0.01, count).astype(np.float32)
-    return np.concatenate([patterns, *dense, near_one])
+    return np.concatenate([patterns, *dense, near_one, near_quarter_turns(np.float32, count)])
+
+
+def near_quarter_turns(dtype, count):
+    """Floats next to multiples of pi/2, where sine or cosine keep none of the digits of x."""
+    top = 15 if dtype == np.float32 else 28
+    turns = np.rint(np.exp2(np.random.default_rng(9).uniform(0, top + 2, count)))
+    return (turns * (np.pi / 2)).astype(dtype)
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -113,7 +136,8 @@ def float64_inputs():
     rng = np.random.default_rng(8)
     patterns = rng.integers(0, 2**64, 400, dtype=np.uint64).view(np.float64)
     dense = [rng.uniform(-size, size, 250) for size in (1e-3, 1, 2, 8, 40, 745, 1100)]
-    x = np.concatenate([patterns, *dense, 1 + rng.uniform(-0.3, 0.4, 250), rng.uniform(-1075, -1020, 100)])
+    dense += [1 + rng.uniform(-0.3, 0.4, 250), rng.uniform(-1075, -1020, 100), near_quarter_turns(np.float64, 500)]
+    x = np.concatenate([patterns, *dense])
     return x[np.isfinite(x)]
 
 
@@ -131,6 +155,19 @@ def test_float64_is_within_its_bound(name):
     assert max(error) <= bound(name, np.float64), x[finite[int(np.argmax(error))]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sincos_gives_the_bits_of_sin_and_cos_also_beside_large_lanes(dtype):
+    lanes = int(simd.F32_LANES if dtype == np.float32 else simd.F64_LANES)
+    x = np.linspace(-50, 50, 40 * lanes).astype(dtype)
+    x[:: 3 * lanes] = 1e30
+    sine, cosine = over_array(simd.sin, lanes)(x), over_array(simd.cos, lanes)(x)
+    np.testing.assert_array_equal(over_array(sine_of_both, lanes)(x), sine)
+    np.testing.assert_array_equal(over_array(cosine_of_both, lanes)(x), cosine)
+    alone = np.linspace(-50, 50, 40 * lanes).astype(dtype)
+    keep = x == alone
+    np.testing.assert_array_equal(over_array(simd.sin, lanes)(alone)[keep], sine[keep])
+
+
 INF, NAN = np.inf, np.nan
 SPECIAL = {
     "exp2": [(INF, INF), (-INF, 0), (0, 1), (-0.0, 1), (1, 2), (-1, 0.5), (2000, INF), (-2000, 0)],
@@ -140,6 +177,8 @@ SPECIAL = {
     "tanh": [(INF, 1), (-INF, -1), (0, 0), (-0.0, -0.0), (1e30, 1), (-1e30, -1), (1e-40, 1e-40)],
     "erf": [(INF, 1), (-INF, -1), (0, 0), (-0.0, -0.0), (1e30, 1), (-1e30, -1)],
     "sigmoid": [(INF, 1), (-INF, 0), (0, 0.5), (-0.0, 0.5), (2000, 1), (-2000, 0)],
+    "sin": [(INF, NAN), (-INF, NAN), (0, 0), (-0.0, -0.0), (1e-40, 1e-40), (-1e-40, -1e-40)],
+    "cos": [(INF, NAN), (-INF, NAN), (0, 1), (-0.0, 1), (1e-40, 1)],
 }
 
 

@@ -61,6 +61,9 @@ class Value:
     def __or__(self, other):
         return self._operate(None, "or_", other)
 
+    def __xor__(self, other):
+        return self._operate(None, "xor", other)
+
     def __lshift__(self, other):
         return self._operate(None, "shl", other)
 

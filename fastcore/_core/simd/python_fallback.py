@@ -254,6 +254,18 @@ def tanh(x):
     return _in_double(np.tanh, x)
 
 
+def sin(x):
+    return _in_double(np.sin, x)
+
+
+def cos(x):
+    return _in_double(np.cos, x)
+
+
+def sincos(x):
+    return sin(x), cos(x)
+
+
 def erf(x):
     return _in_double(np.vectorize(math.erf, otypes=[np.float64]), x)
 
