@@ -12,6 +12,7 @@ _MODULE_OF = {
     for module, names in {
         "activation": ("gelu", "silu", "swiglu"),
         "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
+        "regularization": ("dropout", "dropout_backward"),
     }.items()
     for name in names
 }
@@ -19,6 +20,8 @@ _MODULE_OF = {
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
     "add_layer_norm",
+    "dropout",
+    "dropout_backward",
     "gelu",
     "layer_norm",
     "rms_norm",
@@ -29,6 +32,7 @@ __all__ = [
 if TYPE_CHECKING:
     from fastcore.nn.activation import gelu, silu, swiglu
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
+    from fastcore.nn.regularization import dropout, dropout_backward
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 
     def __getattr__(name):

@@ -83,6 +83,7 @@ from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
 from fastcore.reference.quantization import dequantize, quantize
+from fastcore.reference.regularization import dropout, dropout_backward
 from fastcore.reference.rotary import rotary_embedding
 from fastcore.reference.sharding_block import (
     block_weights,
@@ -132,6 +133,8 @@ __all__ = [
     "contingency_matrix",
     "cross_entropy",
     "dequantize",
+    "dropout",
+    "dropout_backward",
     "dropout_mask",
     "entropy",
     "expected_mutual_information",

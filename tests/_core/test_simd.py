@@ -379,6 +379,27 @@ def test_rotate_moves_lanes_and_cast_pointer_keeps_bits(rng):
     np.testing.assert_array_equal(out.view(np.float64), np.roll(x, -3))
 
 
+@kernel
+def mixed(x, y, bits, out, masked):
+    a, b = simd.load(simd.pointer(x), LANES), simd.load(simd.pointer(y), LANES)
+    simd.store(simd.pointer(out), simd.interleave(a, b))
+    chosen = simd.mask_of_bits(bits, LANES)
+    simd.store(simd.pointer(masked), simd.select(chosen, a, b))
+    return simd.mask_bits(chosen), simd.mask_bits(a < b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint32])
+@pytest.mark.parametrize("bits", [0, 0b10110001, 0xFF, -1, (1 << 62) + 0b1110])
+def test_interleave_takes_lanes_in_turn_and_bits_are_masks(dtype, bits, rng):
+    x, y = rng.integers(0, 99, (2, LANES)).astype(dtype)
+    out, masked = np.empty(2 * LANES, dtype), np.empty(LANES, dtype)
+    got, less = mixed(x, y, bits, out, masked)
+    np.testing.assert_array_equal(out, np.stack([x, y], axis=1).ravel())
+    assert got == bits & 0xFF
+    assert less == sum(1 << lane for lane in range(LANES) if x[lane] < y[lane])
+    np.testing.assert_array_equal(masked, [x[i] if bits >> i & 1 else y[i] for i in range(LANES)])
+
+
 def converter(target):
     @kernel
     def convert(x, out):

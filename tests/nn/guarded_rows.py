@@ -33,6 +33,8 @@ def main():
         want = reference.swiglu(x, residual)
         np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(nn.swiglu(x, residual), want, rtol=1e-5, atol=1e-6)
+        nn.dropout(x, 0.4, seed=3, offset=1, out=out)
+        np.testing.assert_array_equal(out, reference.dropout(x, 0.4, seed=3, offset=1))
     print(len(cases))
 
 

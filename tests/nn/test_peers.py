@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastcore.nn import add_layer_norm, gelu, layer_norm, rms_norm, silu, swiglu
+from fastcore.nn import add_layer_norm, dropout, gelu, layer_norm, rms_norm, silu, swiglu
 
 pytestmark = pytest.mark.peer
 
@@ -67,3 +67,13 @@ def test_silu_and_swiglu_equal_torch(rng, functional, dtype):
     np.testing.assert_allclose(silu(gate), want.numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
     want = (want * torch.from_numpy(up)).numpy()
     np.testing.assert_allclose(swiglu(gate, up), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("p, training", [(0.3, True), (0.0, True), (0.3, False)])
+def test_dropout_scales_as_torch_and_drops_its_share(functional, p, training):
+    torch = pytest.importorskip("torch")
+    x = np.full(100_000, 3.0)
+    want = functional.dropout(torch.from_numpy(x), p, training).numpy()
+    got = dropout(x, p, training, seed=1)
+    np.testing.assert_array_equal(np.unique(got), np.unique(want))
+    assert abs(np.mean(got > 0) - np.mean(want > 0)) < 0.01

@@ -7,6 +7,7 @@ from numba.extending import intrinsic
 from fastcore._core.simd.host import HAS_AVX512, HAS_FMA
 from fastcore._core.simd.operators import EXACT, arithmetic, compare
 from fastcore._core.simd.types import (
+    MAX_LANES,
     Vector,
     as_vector,
     call,
@@ -230,6 +231,49 @@ def rotate(typingctx, vector, count):
         return builder.shuffle_vector(args[0], args[0], index)
 
     return vector(vector, count), codegen
+
+
+@intrinsic
+def interleave(typingctx, a, b):
+    """Return the lanes of two vectors in turn, a[0], b[0], a[1] ...: a vector of twice the lanes."""
+    if not isinstance(a, Vector) or a != b or a.is_mask or 2 * a.lanes > MAX_LANES:
+        return None
+    sig = Vector(a.dtype, 2 * a.lanes)(a, b)
+
+    def codegen(context, builder, sig, args):
+        lanes = sig.args[0].lanes
+        places = [i // 2 + i % 2 * lanes for i in range(2 * lanes)]
+        index = ir.Constant(ir.VectorType(ir.IntType(32), 2 * lanes), places)
+        return builder.shuffle_vector(*args, index)
+
+    return sig, codegen
+
+
+@intrinsic
+def mask_bits(typingctx, mask):
+    """Return a mask of up to 32 lanes as an i64: bit i is lane i, the bits above are 0."""
+    if not isinstance(mask, Vector) or not mask.is_mask or mask.lanes > 32:
+        return None
+
+    def codegen(context, builder, sig, args):
+        return builder.zext(builder.bitcast(args[0], ir.IntType(sig.args[0].lanes)), ir.IntType(64))
+
+    return types.int64(mask), codegen
+
+
+@intrinsic(prefer_literal=True)
+def mask_of_bits(typingctx, bits, lanes):
+    """Return the mask whose lane i is bit i of an integer; the bits above are not looked at."""
+    count = lane_count(lanes)
+    if count is None or count > 32 or not isinstance(bits, types.Integer):
+        return None
+    sig = Vector(types.boolean, count)(types.int64, lanes)
+
+    def codegen(context, builder, sig, args):
+        width = sig.return_type.lanes
+        return builder.bitcast(builder.trunc(args[0], ir.IntType(width)), vector_type(sig.return_type))
+
+    return sig, codegen
 
 
 def _mask_test(mask, relation, value):

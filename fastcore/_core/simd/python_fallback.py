@@ -195,6 +195,18 @@ def rotate(vector, count):
     return _lanes(np.roll(vector, -count))
 
 
+def interleave(a, b):
+    return _lanes(np.stack([a, b], axis=-1).reshape(-1))
+
+
+def mask_bits(mask):
+    return sum(1 << lane for lane in np.flatnonzero(mask).tolist())
+
+
+def mask_of_bits(bits, lanes):
+    return _lanes([bool(int(bits) >> lane & 1) for lane in range(lanes)])
+
+
 def any_lane(mask):
     return bool(np.asarray(mask).any())
 
