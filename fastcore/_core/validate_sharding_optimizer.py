@@ -5,29 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core.validate import finite_float, flag, index, kind_of, not_negative_float, shown
+from fastcore._core.validate import index, kind_of, not_negative_float, shown
 from fastcore._core.validate_sharding import axis_names, sharded
 
 
 def not_negative(**numbers: Any) -> None:
     for name, number in numbers.items():
         not_negative_float(number, name)
-
-
-def betas(x: Any) -> None:
-    if not isinstance(x, tuple | list) or len(x) != 2:
-        raise TypeError(f"betas must be two numbers, e.g. (0.9, 0.999). Got {shown(x)}.")
-    for position, beta in enumerate(x):
-        if not 0.0 <= finite_float(beta, f"betas[{position}]") < 1.0:
-            raise ValueError(f"betas[{position}] must lie in [0, 1). Got {beta}.")
-
-
-def nesterov(x: Any, momentum: float, dampening: Any) -> None:
-    damping = finite_float(dampening, "dampening")
-    if flag(x, "nesterov") and (not momentum or damping):
-        raise ValueError(
-            f"nesterov needs momentum above 0 and dampening 0. Got momentum={momentum}, dampening={dampening}."
-        )
 
 
 def update_rule(x: Any, kind: type) -> None:

@@ -12,6 +12,7 @@ _MODULE_OF = {
     for module, names in {
         "activation": ("gelu", "silu", "swiglu"),
         "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
+        "optimizer": ("adam_step", "adamw_step", "sgd_step"),
         "regularization": ("dropout", "dropout_backward"),
     }.items()
     for name in names
@@ -19,12 +20,15 @@ _MODULE_OF = {
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
 __all__ = [
+    "adam_step",
+    "adamw_step",
     "add_layer_norm",
     "dropout",
     "dropout_backward",
     "gelu",
     "layer_norm",
     "rms_norm",
+    "sgd_step",
     "silu",
     "swiglu",
 ]
@@ -32,6 +36,7 @@ __all__ = [
 if TYPE_CHECKING:
     from fastcore.nn.activation import gelu, silu, swiglu
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
+    from fastcore.nn.optimizer import adam_step, adamw_step, sgd_step
     from fastcore.nn.regularization import dropout, dropout_backward
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 

@@ -75,6 +75,7 @@ from fastcore.reference.metrics_uplift import (
 )
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
+from fastcore.reference.optimizer import adam_step, adamw_step, sgd_step
 from fastcore.reference.philox import dropout_mask, philox4x32
 from fastcore.reference.polynomial_evaluation import polyder, polyval, polyval_and_derivative
 from fastcore.reference.polynomial_fit import fit
@@ -106,13 +107,13 @@ from fastcore.reference.sharding_collectives import (
 from fastcore.reference.sharding_cost import collective_bytes, collective_messages, collective_seconds
 from fastcore.reference.sharding_experts import mixture_of_experts, mixture_of_experts_backward
 from fastcore.reference.sharding_linear import linear, linear_backward
-from fastcore.reference.sharding_optimizer import adam_step, sgd_step
 from fastcore.reference.sharding_pipeline import pipeline
 from fastcore.reference.sharding_ring import attention_backward
 
 __all__ = [
     "accuracy_score",
     "adam_step",
+    "adamw_step",
     "add_layer_norm",
     "adjusted_mutual_info_score",
     "adjusted_rand_score",

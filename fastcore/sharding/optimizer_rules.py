@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastcore._core import validate_sharding_optimizer as check
+from fastcore._core import validate_optimizer, validate_sharding_optimizer
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.kernels import optimizer as kernels
 
@@ -63,8 +63,8 @@ class Adam(Rule):
     _decoupled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check.not_negative(lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
-        check.betas(self.betas)
+        validate_sharding_optimizer.not_negative(lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
+        validate_optimizer.betas(self.betas)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -124,8 +124,8 @@ class SGD(Rule):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        check.not_negative(lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        check.nesterov(self.nesterov, self.momentum, self.dampening)
+        validate_sharding_optimizer.not_negative(lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        validate_optimizer.nesterov(self.nesterov, self.momentum, self.dampening)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -143,7 +143,5 @@ class SGD(Rule):
         if not self.momentum:
             kernels.descent(parameter, gradient, number(scale), number(self.weight_decay), number(self.lr))
             return
-        new = 1.0 if step == 1 else 1.0 - self.dampening
-        rates = (self.lr * self.momentum, self.lr) if self.nesterov else (self.lr, 0.0)
-        numbers = (scale, self.weight_decay, self.momentum, new, *rates)
-        kernels.momentum_descent(parameter, gradient, *state.values(), *map(number, numbers))
+        numbers = (scale, self.weight_decay, self.momentum, 1.0 - self.dampening, self.lr)
+        kernels.momentum_descent(parameter, gradient, *state.values(), step == 1, self.nesterov, *map(number, numbers))

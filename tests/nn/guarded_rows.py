@@ -35,7 +35,20 @@ def main():
         np.testing.assert_allclose(nn.swiglu(x, residual), want, rtol=1e-5, atol=1e-6)
         nn.dropout(x, 0.4, seed=3, offset=1, out=out)
         np.testing.assert_array_equal(out, reference.dropout(x, 0.4, seed=3, offset=1))
+        steps(rng, dtype, shape, at_end)
     print(len(cases))
+
+
+def steps(rng, dtype, shape, at_end):
+    """Each optimiser's second step, in place."""
+    for name, states in (("sgd_step", 1), ("adam_step", 3), ("adamw_step", 2)):
+        start = np.abs(rng.normal(size=(2 + states, *shape))).astype(dtype)
+        options = {"max_exp_avg_sq": start[4]} if states == 3 else {"momentum": 0.9} if states == 1 else {}
+        want = getattr(reference, name)(*start.copy()[:4], step=2, **options)
+        arrays = [guarded(x, at_end, range(x.ndim)) for x in start]
+        options |= {"max_exp_avg_sq": arrays[4]} if states == 3 else {}
+        got = getattr(nn, name)(*arrays[:4], step=2, **options)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastcore
-from fastcore.reference.sharding_optimizer import adam_step, sgd_step
+from fastcore.reference import adam_step, adamw_step, sgd_step
 from fastcore.sharding import SGD, Adam, AdamW, Mesh, P, ParallelMLP, ZeroOptimizer
 
 SHAPES = {"weight": (7, 5), "bias": (5,), "one": (1,)}
@@ -22,15 +22,12 @@ RULES = [
 
 def unsharded_step(rule, step, param, grad, state):
     """The twin: param and state after a step."""
+    param, state = param.copy(), {name: state.get(name, np.zeros_like(param)) for name in rule.states}
+    options = dataclasses.asdict(rule)
     if isinstance(rule, SGD):
-        options = {each: getattr(rule, each) for each in ("lr", "momentum", "dampening", "weight_decay", "nesterov")}
-        param, buffer = sgd_step(param, grad, state.get("momentum_buffer", np.zeros_like(param)), step, **options)
-        return param, {"momentum_buffer": buffer}
-    options = {each: getattr(rule, each) for each in ("lr", "betas", "eps", "weight_decay")}
-    zeros = np.zeros_like(param)
-    moments = (state.get("exp_avg", zeros), state.get("exp_avg_sq", zeros))
-    param, mean, square = adam_step(param, grad, *moments, step, decoupled=isinstance(rule, AdamW), **options)
-    return param, {"exp_avg": mean, "exp_avg_sq": square}
+        return sgd_step(param, grad, state.get("momentum_buffer"), step, **options), state
+    update = adamw_step if isinstance(rule, AdamW) else adam_step
+    return update(param, grad, *state.values(), step, **options), state
 
 
 def per_device(mesh, gradients, spec):

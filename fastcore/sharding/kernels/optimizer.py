@@ -1,12 +1,11 @@
 """One step of an optimiser on one device's part of a parameter: a single pass over rows of one length and dtype.
 
-Without fastmath: an element has the same bits wherever it lies in a part, in a vector or after the last one. The loops
-vectorise all the same, and memory is what they wait for.
+By the formulas of `fastcore.nn`, in vectors, the last one masked: an element has the same bits wherever it lies.
 """
 
-import math
-
+from fastcore._core import simd
 from fastcore._core.jit import kernel
+from fastcore.nn.kernels.optimizer import AdamNumbers, DescentNumbers, adam_span, descent_span
 from fastcore.sharding.device import device_kernel
 
 ELEMENTS_PER_PART = 32768  # some 60 us of one core
@@ -14,6 +13,11 @@ ELEMENTS_PER_PART = 32768  # some 60 us of one core
 
 def _parts(parameter, *others):
     return parameter.block_shape[0] // ELEMENTS_PER_PART
+
+
+@kernel
+def _at(row, first):
+    return simd.advance(simd.pointer(row), first)
 
 
 def _flops_of_adam(parameter, *others):
@@ -29,42 +33,34 @@ def _flops_of_descent(parameter, *others):
 
 
 @device_kernel(flops=_flops_of_adam, parts=_parts)
-@kernel(fastmath=False)
+@kernel
 def adam(
     parameter, gradient, mean, square, scale, l2, shrink, beta1, new1, beta2, new2, rate, root, epsilon, part, parts
 ):
-    """new1 = 1 − beta1, new2 = 1 − beta2; rate = lr / (1 − beta1**t), root = 1 / sqrt(1 − beta2**t)."""
+    """The numbers are those of `AdamNumbers`."""
+    by = AdamNumbers(scale, l2, shrink, beta1, new1, beta2, new2, rate, root, epsilon)
     first, end = parameter.size * part // parts, parameter.size * (part + 1) // parts
-    parameter, gradient, mean, square = parameter[first:end], gradient[first:end], mean[first:end], square[first:end]
-    for i in range(parameter.size):
-        g = gradient[i] * scale + l2 * parameter[i]
-        m = beta1 * mean[i] + new1 * g
-        v = beta2 * square[i] + new2 * (g * g)
-        mean[i] = m
-        square[i] = v
-        parameter[i] = parameter[i] * shrink - rate * m / (math.sqrt(v) * root + epsilon)
+    adam_span(
+        *(_at(parameter, first), _at(gradient, first), _at(mean, first), _at(square, first), _at(square, first)),
+        *(False, end - first, by),
+    )
 
 
 @device_kernel(flops=_flops_of_momentum, parts=_parts)
-@kernel(fastmath=False)
-def momentum_descent(
-    parameter, gradient, buffer, scale, l2, momentum, new, rate_of_buffer, rate_of_gradient, part, parts
-):
-    """With Nesterov's momentum the rates are lr momentum and lr, without lr and 0."""
+@kernel
+def momentum_descent(parameter, gradient, buffer, is_first, nesterov, scale, l2, momentum, new, rate, part, parts):
+    """The numbers are those of `DescentNumbers`."""
+    by = DescentNumbers(scale, l2, momentum, new, rate)
     first, end = parameter.size * part // parts, parameter.size * (part + 1) // parts
-    parameter, gradient, buffer = parameter[first:end], gradient[first:end], buffer[first:end]
-    for i in range(parameter.size):
-        g = gradient[i] * scale + l2 * parameter[i]
-        b = momentum * buffer[i] + new * g
-        buffer[i] = b
-        parameter[i] -= rate_of_buffer * b + rate_of_gradient * g
+    pointers = _at(parameter, first), _at(gradient, first), _at(buffer, first)
+    descent_span(*pointers, True, is_first, nesterov, end - first, by)
 
 
 @device_kernel(flops=_flops_of_descent, parts=_parts)
-@kernel(fastmath=False)
+@kernel
 def descent(parameter, gradient, scale, l2, rate, part, parts):
     """Without momentum there is no state."""
+    by = DescentNumbers(scale, l2, scale, scale, rate)
     first, end = parameter.size * part // parts, parameter.size * (part + 1) // parts
-    parameter, gradient = parameter[first:end], gradient[first:end]
-    for i in range(parameter.size):
-        parameter[i] -= rate * (gradient[i] * scale + l2 * parameter[i])
+    pointers = _at(parameter, first), _at(gradient, first), _at(parameter, first)
+    descent_span(*pointers, False, False, False, end - first, by)
