@@ -74,6 +74,9 @@ def test_public_names_agree_everywhere(package):
     assert package.__all__ == sorted(package._MODULE_OF)
     assert set(package.__all__) == names_shown_to_type_checkers(package)
     assert set(package.__all__) <= set(dir(package))
+    # Importing `package.name`, even by the way of a sibling, would bind the name to the module for good.
+    hidden = {name for name, module in package._MODULE_OF.items() if module == f"{package.__name__}.{name}"}
+    assert all(inspect.ismodule(getattr(package, name)) for name in hidden)
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
