@@ -23,8 +23,22 @@ BOUNDS = {
     "sigmoid": (2.4, 2.4),
     "sin": (0.9, 0.9),
     "cos": (0.9, 0.9),
+    "log2": (1.1, 1.1),
+    "log10": (1.0, 1.0),
+    "log1p": (1.0, 1.0),
+    "expm1": (1.4, 1.4),
+    "tan": (2.4, 2.4),
+    "sinh": (2.4, 2.4),
+    "cosh": (1.5, 1.5),
+    "arcsin": (2.5, 2.5),
+    "arccos": (1.3, 1.3),
+    "arctan": (2.0, 2.0),
+    "arcsinh": (2.0, 2.0),
+    "arccosh": (2.6, 2.6),
+    "arctanh": (2.2, 2.2),
+    "cbrt": (0.6, 0.6),
 }
-WITHOUT_FMA = 0.3
+WITHOUT_FMA = {"log2": 0.8, "log10": 0.8}  # more than these; others 0.4
 IN_DOUBLE = {
     "exp2": np.exp2,
     "softmax_exp2": np.exp2,
@@ -35,6 +49,20 @@ IN_DOUBLE = {
     "sigmoid": special.expit,
     "sin": np.sin,
     "cos": np.cos,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "expm1": np.expm1,
+    "tan": np.tan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "arcsin": np.arcsin,
+    "arccos": np.arccos,
+    "arctan": np.arctan,
+    "arcsinh": np.arcsinh,
+    "arccosh": np.arccosh,
+    "arctanh": np.arctanh,
+    "cbrt": np.cbrt,
 }
 IN_MPMATH = {
     "exp2": lambda x: mpmath.mpf(2) ** x,
@@ -46,6 +74,20 @@ IN_MPMATH = {
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "sin": mpmath.sin,
     "cos": mpmath.cos,
+    "log2": lambda x: mpmath.log(x) / mpmath.ln2,
+    "log10": mpmath.log10,
+    "log1p": mpmath.log1p,
+    "expm1": mpmath.expm1,
+    "tan": mpmath.tan,
+    "sinh": mpmath.sinh,
+    "cosh": mpmath.cosh,
+    "arcsin": mpmath.asin,
+    "arccos": mpmath.acos,
+    "arctan": mpmath.atan,
+    "arcsinh": mpmath.asinh,
+    "arccosh": mpmath.acosh,
+    "arctanh": mpmath.atanh,
+    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
 }
 _compiled: dict = {}
 
@@ -86,13 +128,19 @@ def native(name, dtype):
 
 
 def bound(name, dtype):
-    return BOUNDS[name][dtype == np.float64] + (0.0 if simd.HAS_FMA else WITHOUT_FMA)
+    return BOUNDS[name][dtype == np.float64] + (0.0 if simd.HAS_FMA else WITHOUT_FMA.get(name, 0.4))
 
 
 def domain(name, x):
     """Return where the bound of a function holds."""
-    if name == "log":
+    if name in ("log", "log2", "log10"):
         return x > 0
+    if name == "log1p":
+        return x > -1
+    if name in ("arcsin", "arccos", "arctanh"):
+        return np.abs(x) < 1
+    if name == "arccosh":
+        return x >= 1
     if name == "softmax_exp2":
         return (x <= 127) & (x >= -126) if x.dtype == np.float32 else (x <= 1023) & (x >= -1022)
     return np.ones(x.shape, bool)
@@ -179,6 +227,48 @@ SPECIAL = {
     "sigmoid": [(INF, 1), (-INF, 0), (0, 0.5), (-0.0, 0.5), (2000, 1), (-2000, 0)],
     "sin": [(INF, NAN), (-INF, NAN), (0, 0), (-0.0, -0.0), (1e-40, 1e-40), (-1e-40, -1e-40)],
     "cos": [(INF, NAN), (-INF, NAN), (0, 1), (-0.0, 1), (1e-40, 1)],
+    "log2": [(INF, INF), (-INF, NAN), (0, -INF), (-0.0, -INF), (1, 0), (8, 3), (0.25, -2), (-1, NAN)],
+    "log10": [(INF, INF), (-INF, NAN), (0, -INF), (-0.0, -INF), (1, 0), (10, 1), (1000, 3), (-1, NAN)],
+    "log1p": [(INF, INF), (-INF, NAN), (0, 0), (-0.0, -0.0), (-1, -INF), (-1.5, NAN), (1e-40, 1e-40), (-1e-40, -1e-40)],
+    "expm1": [(INF, INF), (-INF, -1), (0, 0), (-0.0, -0.0), (2000, INF), (-2000, -1), (1e-40, 1e-40)],
+    "tan": [(INF, NAN), (-INF, NAN), (0, 0), (-0.0, -0.0), (1e-40, 1e-40)],
+    "sinh": [(INF, INF), (-INF, -INF), (0, 0), (-0.0, -0.0), (2000, INF), (-2000, -INF), (1e-40, 1e-40)],
+    "cosh": [(INF, INF), (-INF, INF), (0, 1), (-0.0, 1), (2000, INF), (-2000, INF)],
+    "arcsin": [
+        (INF, NAN),
+        (-INF, NAN),
+        (0, 0),
+        (-0.0, -0.0),
+        (1, np.pi / 2),
+        (-1, -np.pi / 2),
+        (1.5, NAN),
+        (-1.5, NAN),
+    ],
+    "arccos": [
+        (INF, NAN),
+        (-INF, NAN),
+        (1, 0),
+        (-1, np.pi),
+        (0, np.pi / 2),
+        (-0.0, np.pi / 2),
+        (1.5, NAN),
+        (-1.5, NAN),
+    ],
+    "arctan": [(INF, np.pi / 2), (-INF, -np.pi / 2), (0, 0), (-0.0, -0.0), (1, np.pi / 4), (1e-40, 1e-40)],
+    "arcsinh": [(INF, INF), (-INF, -INF), (0, 0), (-0.0, -0.0), (1e-40, 1e-40)],
+    "arccosh": [(INF, INF), (-INF, NAN), (1, 0), (0.5, NAN), (-5, NAN)],
+    "arctanh": [
+        (INF, NAN),
+        (-INF, NAN),
+        (0, 0),
+        (-0.0, -0.0),
+        (1, INF),
+        (-1, -INF),
+        (1.5, NAN),
+        (-1.5, NAN),
+        (1e-40, 1e-40),
+    ],
+    "cbrt": [(INF, INF), (-INF, -INF), (0, 0), (-0.0, -0.0), (27, 3), (-8, -2)],
 }
 
 
@@ -216,6 +306,98 @@ def test_vectors_narrower_and_wider_than_a_register_give_the_same(lanes, dtype):
     x = np.linspace(-160, 130, 500).astype(dtype)
     for name in ("exp2", "tanh"):
         np.testing.assert_array_equal(over_array(getattr(simd, name), lanes)(x), native(name, dtype)(x))
+
+
+def pairs(dtype):
+    """Two numbers of any size, of like size, and of a base with an exponent that keep their power finite."""
+    rng = np.random.default_rng(10)
+    top = 60 if dtype == np.float32 else 500
+    x = np.exp2(rng.uniform(-2 * top, 2 * top, 2000)) * rng.choice([-1, 1], 2000)
+    y = np.concatenate([np.exp2(rng.uniform(-2 * top, 2 * top, 1000)), np.abs(x[1000:]) * rng.uniform(0.1, 9, 1000)])
+    y *= rng.choice([-1, 1], 2000)
+    base = np.exp2(rng.uniform(-3, 3, 2000))
+    exponent = rng.uniform(-top, top, 2000) / 3
+    return np.concatenate([x, base]).astype(dtype), np.concatenate([y, exponent]).astype(dtype)
+
+
+BINARY = {
+    # NumPy's function, mpmath's, and the bounds
+    "arctan2": (np.arctan2, mpmath.atan2, 2.0),
+    "hypot": (np.hypot, mpmath.hypot, 1.2),
+    "power": (np.power, mpmath.power, 0.9),
+}
+
+
+def of_two(name, dtype):
+    lanes = int(simd.F32_LANES if dtype == np.float32 else simd.F64_LANES)
+    function = getattr(simd, name)
+
+    def run(x, y, out):
+        for i in range(0, x.size, lanes):
+            first = simd.load(simd.advance(simd.pointer(x), i), lanes)
+            second = simd.load(simd.advance(simd.pointer(y), i), lanes)
+            simd.store(simd.advance(simd.pointer(out), i), function(first, second))
+
+    compiled = numba.njit(run, nogil=True, error_model="numpy", fastmath=set(SAFE_FASTMATH))
+
+    def apply(x, y):
+        padded = [np.concatenate([each, np.ones(-each.size % lanes, dtype)]).astype(dtype) for each in (x, y)]
+        out = np.empty_like(padded[0])
+        compiled(*padded, out)
+        return out[: x.size]
+
+    return apply
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", BINARY)
+def test_functions_of_two_are_within_their_bound(name, dtype):
+    _, in_mpmath, limit = BINARY[name]
+    x, y = pairs(dtype)
+    if name == "power":
+        x, y = np.abs(x[2000:]), y[2000:]
+    result = of_two(name, dtype)(x, y)
+    with mpmath.workprec(120), np.errstate(over="ignore"):
+        exact = [in_mpmath(mpmath.mpf(a), mpmath.mpf(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+        rounded = np.array([float(value) for value in exact]).astype(dtype)
+        finite = np.flatnonzero(np.isfinite(rounded))
+        error = [float(abs(result[i].item() - exact[i])) / np.spacing(np.abs(rounded[i])).item() for i in finite]
+    np.testing.assert_array_equal(np.isinf(result), np.isinf(rounded))
+    assert max(error) <= limit + (0.0 if simd.HAS_FMA else 0.4), (x, y, finite[int(np.argmax(error))])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", BINARY)
+def test_functions_of_two_agree_with_numpy_at_zeros_infinities_and_nan(name, dtype):
+    numbers = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, -2.5, 1e30, -1e30, 1e-40, -1e-40, INF, -INF, NAN]
+    x, y = (each.ravel() for each in np.meshgrid(np.array(numbers, dtype), np.array(numbers, dtype)))
+    result = of_two(name, dtype)(x, y)
+    with np.errstate(all="ignore"):
+        expected = BINARY[name][0](x, y)
+    np.testing.assert_allclose(result, expected, rtol=3 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal)
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(result[number]), np.signbit(expected[number]))
+
+
+ROUNDING = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "absolute": np.abs}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ROUNDING)
+def test_rounding_is_that_of_numpy(name, dtype):
+    x = np.concatenate([np.arange(-3, 3, 0.25), [0.0, -0.0, INF, -INF, NAN, -NAN, 1e30, -1e30, 2.0**22 + 0.5]])
+    x = x.astype(dtype)
+    result = native(name, dtype)(x)
+    np.testing.assert_array_equal(result, ROUNDING[name](x))
+    np.testing.assert_array_equal(np.signbit(result), np.signbit(ROUNDING[name](x)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_copysign_takes_the_sign_of_zeros_and_nan(dtype):
+    x, y = (each.ravel() for each in np.meshgrid(*2 * [np.array([0.0, -0.0, 1.5, -1.5, INF, -INF, NAN, -NAN], dtype)]))
+    result = of_two("copysign", dtype)(x, y)
+    np.testing.assert_array_equal(result, np.copysign(x, y))
+    np.testing.assert_array_equal(np.signbit(result), np.signbit(y))
 
 
 def test_half_to_float_is_exact_for_every_half():

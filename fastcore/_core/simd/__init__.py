@@ -17,10 +17,18 @@ product and a sum stay two roundings and `fma` is one.
 | tanh | 2.6, 2.6 | 0.29, 0.81; 0.45, 1.54 |
 | erf | 1.0, 1.0 | 0.62, 2.22; 1.01, 4.13 |
 | sigmoid | 2.4, 2.4 | 0.25, 0.75; 0.53, 1.57 |
-| sin, cos; sizes above 2**15 (2**28) 10 ns a lane | 0.9, 0.9 | 0.44, 1.01; 0.60, 1.40 |
+| sin, cos, sincos; sizes above 2**15 (2**28): 10 ns | 0.9, 0.9 | 0.44, 1.01; 0.60, 1.40 |
+| tan | 2.4, 2.4 | 0.64, 1.19 |
+| arcsin, arccos, arctan | 2.5, 1.3, 2.0 | 0.42, 1.0 |
+| arctan2, hypot | 2.0, 1.2 | |
+| log2, log10, log1p | 1.1, 1.0, 1.0 | 0.6, 1.3 |
+| expm1, sinh, cosh | 1.4, 2.4, 1.5 | 0.45, 1.0 |
+| arcsinh, arccosh, arctanh | 2.0, 2.6, 2.2 | 1.1, 2.6 |
+| cbrt | 0.6 | 0.76, 1.5 |
+| power | 0.9, 0.9 | |
 
-Without FMA (plain x86-64) up to 0.3 ulp more. NaN gives NaN, infinities their limits; denormals are taken and given
-with the same bounds. tests/_core/test_simd_math.py holds this over the whole range.
+Without FMA (plain x86-64) up to 0.4 ulp more (log2, log10: 0.8). NaN gives NaN, infinities their limits; denormals are
+taken and given with the same bounds. tests/_core/test_simd_math.py holds this over the whole range.
 """
 
 from numba import config
@@ -39,24 +47,39 @@ from fastcore._core.simd.types import Vector, f32, f64, i8, i16, i32, i64, u8, u
 
 if config.DISABLE_JIT:
     from fastcore._core.simd.python_fallback import (
+        absolute,
         address_of,
         advance,
         all_lanes,
         any_lane,
+        arccos,
+        arccosh,
+        arcsin,
+        arcsinh,
+        arctan,
+        arctan2,
+        arctanh,
         bfloat_to_float,
         bitcast,
         broadcast,
         cast_pointer,
+        cbrt,
+        ceil,
         convert,
+        copysign,
         cos,
+        cosh,
         erf,
         exp,
         exp2,
+        expm1,
         float_to_bfloat,
         float_to_half,
+        floor,
         fma,
         gather,
         half_to_float,
+        hypot,
         interleave,
         iota_i32,
         iota_i64,
@@ -64,21 +87,27 @@ if config.DISABLE_JIT:
         load_first,
         load_scalar,
         log,
+        log1p,
+        log2,
+        log10,
         mask_bits,
         mask_of_bits,
         maximum,
         minimum,
         pointer,
         pointer_at,
+        power,
         quick_sqrt,
         reduce_add,
         reduce_max,
         reduce_min,
+        rint,
         rotate,
         select,
         sigmoid,
         sin,
         sincos,
+        sinh,
         softmax_exp2,
         sqrt,
         store,
@@ -87,13 +116,17 @@ if config.DISABLE_JIT:
         store_selected,
         stream,
         stream_fence,
+        tan,
         tanh,
+        trunc,
     )
 else:
     from fastcore._core.simd import operators  # noqa: F401, registers Python's operators
     from fastcore._core.simd.error_function import erf
     from fastcore._core.simd.exponential import exp, exp2, sigmoid, softmax_exp2, tanh
     from fastcore._core.simd.half import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float
+    from fastcore._core.simd.hyperbolic import arccosh, arcsinh, arctanh, cosh, expm1, sinh
+    from fastcore._core.simd.inverse_trigonometric import arccos, arcsin, arctan, arctan2
     from fastcore._core.simd.lanes import (
         all_lanes,
         any_lane,
@@ -116,7 +149,7 @@ else:
         select,
         sqrt,
     )
-    from fastcore._core.simd.logarithm import log
+    from fastcore._core.simd.logarithm import log, log1p, log2, log10
     from fastcore._core.simd.memory import (
         address_of,
         advance,
@@ -134,7 +167,9 @@ else:
         stream,
         stream_fence,
     )
-    from fastcore._core.simd.trigonometric import cos, sin, sincos
+    from fastcore._core.simd.power import cbrt, hypot, power
+    from fastcore._core.simd.rounding import absolute, ceil, copysign, floor, rint, trunc
+    from fastcore._core.simd.trigonometric import cos, sin, sincos, tan
 
 __all__ = [
     "F32_LANES",
@@ -146,26 +181,41 @@ __all__ = [
     "NUM_REGISTERS",
     "VECTOR_BITS",
     "Vector",
+    "absolute",
     "address_of",
     "advance",
     "all_lanes",
     "any_lane",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
     "bfloat_to_float",
     "bitcast",
     "broadcast",
     "cast_pointer",
+    "cbrt",
+    "ceil",
     "convert",
+    "copysign",
     "cos",
+    "cosh",
     "erf",
     "exp",
     "exp2",
+    "expm1",
     "f32",
     "f64",
     "float_to_bfloat",
     "float_to_half",
+    "floor",
     "fma",
     "gather",
     "half_to_float",
+    "hypot",
     "i8",
     "i16",
     "i32",
@@ -177,21 +227,27 @@ __all__ = [
     "load_first",
     "load_scalar",
     "log",
+    "log1p",
+    "log2",
+    "log10",
     "mask_bits",
     "mask_of_bits",
     "maximum",
     "minimum",
     "pointer",
     "pointer_at",
+    "power",
     "quick_sqrt",
     "reduce_add",
     "reduce_max",
     "reduce_min",
+    "rint",
     "rotate",
     "select",
     "sigmoid",
     "sin",
     "sincos",
+    "sinh",
     "softmax_exp2",
     "sqrt",
     "store",
@@ -200,7 +256,9 @@ __all__ = [
     "store_selected",
     "stream",
     "stream_fence",
+    "tan",
     "tanh",
+    "trunc",
     "u8",
     "u16",
     "u32",

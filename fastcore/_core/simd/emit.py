@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from fastcore._core.simd import host
 from fastcore._core.simd.lanes import emit_convert, emit_extremum, emit_fma, halve
 from fastcore._core.simd.operators import arithmetic, compare
-from fastcore._core.simd.types import Vector, call, suffix, vector_type
+from fastcore._core.simd.types import Vector, as_vector, call, common_vector, suffix, vector_type
 
 _UNSIGNED = {16: types.uint16, 32: types.uint32, 64: types.uint64}
 _FLOAT = {32: types.float32, 64: types.float64}
@@ -102,8 +103,14 @@ class Value:
         """Return min(self, high), NaN kept."""
         return self._of(emit_extremum(self.builder, "<", self.vector, self.constant(high).llvm, self.llvm))
 
+    def by_llvm(self, name, *others):
+        """Return the result of LLVM's own function of vectors: fabs, sqrt, floor, pow."""
+        kind = self.llvm.type
+        operands = [self.llvm, *(other.llvm for other in others)]
+        return self._of(call(self.builder, f"llvm.{name}.{suffix(kind)}", kind, operands))
+
     def absolute(self):
-        return self._of(call(self.builder, f"llvm.fabs.{suffix(self.llvm.type)}", self.llvm.type, [self.llvm]))
+        return self.by_llvm("fabs")
 
     def bits(self):
         """Return the float's bits as unsigned integers."""
@@ -138,6 +145,20 @@ def copy_sign(magnitude, sign):
     """Return the magnitude, which is not negative, with the sign of another value."""
     top = 1 << (sign.vector.dtype.bitwidth - 1)
     return (magnitude.bits() | (sign.bits() & top)).as_float()
+
+
+def lane_by_lane(name, *operands):
+    """Return the result of the mathematical library's `name` (sin, pow) for each lane, by a loop over memory."""
+    first = operands[0]
+    builder, kind = first.builder, first.llvm.type
+    slots = [cgutils.alloca_once_value(builder, operand.llvm) for operand in operands]
+    lanes = [builder.bitcast(slot, ir.PointerType(kind.element)) for slot in slots]
+    name = f"llvm.{name}.f{first.vector.dtype.bitwidth}"
+    with cgutils.for_range(builder, ir.IntType(64)(kind.count)) as loop:
+        here = [builder.gep(lane, [loop.index]) for lane in lanes]
+        result = call(builder, name, kind.element, [builder.load(each) for each in here])
+        builder.store(result, here[0])
+    return first._of(builder.load(slots[0]))
 
 
 def avx512(name, *operands, immediate=None):
@@ -176,3 +197,17 @@ def unary(emit, x):
         return emit(Value(builder, args[0], sig.args[0])).llvm
 
     return x(x), codegen
+
+
+def binary(emit, x, y):
+    """Return what an intrinsic returns for a function of two float vectors, one of which may be a scalar."""
+    vector = common_vector(x, y)
+    if vector is None or not vector.is_float:
+        return None
+
+    def codegen(context, builder, sig, args):
+        pairs = zip(args, sig.args, strict=True)
+        first, second = (as_vector(context, builder, *pair, sig.return_type) for pair in pairs)
+        return emit(Value(builder, first, sig.return_type), Value(builder, second, sig.return_type)).llvm
+
+    return vector(x, y), codegen

@@ -1,4 +1,5 @@
-"""log: exponent and mantissa taken apart in the bits, a polynomial for log(1 + f) with 1 + f in [sqrt(0.5), sqrt(2)).
+"""log, log2, log10, log1p: exponent and mantissa taken apart in the bits, a polynomial for log(1 + f) with
+1 + f in [sqrt(0.5), sqrt(2)).
 
 Coefficients as in exponential.py. float32 sums f - f**2 / 2 + f**3 * P(f); float64 takes s = f / (2 + f), whose
 series needs half the terms (K.C. Ng in fdlibm's e_log.c).
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from numba.extending import intrinsic
 
 from fastcore._core.simd.emit import fused, horner, unary
-from fastcore._core.simd.exponential import F32, F64
+from fastcore._core.simd.exponential import F32, F64, format_of
 
 # (log(1 + f) - f + f**2 / 2) / f**3: 1.3e-8 relative to the logarithm
 _CUBIC_F32 = (
@@ -34,6 +35,10 @@ _ODD_F64 = (
     0.15314064455159418,
     0.14795859947230272,
 )
+# 1 / ln(2), 1 / ln(10) and log10(2) in two parts; the first of log10(2) has exact products with any exponent
+_LOG2_E = {32: (1.4426950216293335, 1.925963033500011e-08), 64: (1.4426950408889634, 2.0355273740931033e-17)}
+_LOG10_E = {32: (0.4342944920063019, -1.0103049952192578e-08), 64: (0.4342944819032518, 1.098319650216765e-17)}
+_LOG10_2 = {32: (0.30103302001953125, -3.024355464731343e-06), 64: (0.30102999566395283, 2.8363394551044964e-14)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ _F32 = _Bits(root_half=0x3F3504F3, one=0x3F800000, smallest_normal=2.0**-126)
 _F64 = _Bits(root_half=0x3FE6A09E667F3BCD, one=0x3FF0000000000000, smallest_normal=2.0**-1022)
 
 
-def _mantissa_and_exponent(x):
+def mantissa_and_exponent(x):
     """Return m in [sqrt(0.5), sqrt(2)) and the float k with x = m * 2**k, for finite x > 0."""
     form, pattern = (F32, _F32) if x.vector.dtype.bitwidth == 32 else (F64, _F64)
     denormal = x < pattern.smallest_normal
@@ -75,19 +80,76 @@ def _log_near_one_f64(f, k_low):
     return fused(s, fused(z, horner(z, _ODD_F64), half_square), k_low) - half_square
 
 
-def emit_log(x):
-    is_f32 = x.vector.dtype.bitwidth == 32
-    form, near_one = (F32, _log_near_one_f32) if is_f32 else (F64, _log_near_one_f64)
-    m, k = _mantissa_and_exponent(x)
-    f = m - 1.0
-    finite = fused(k, form.ln2_high, f + near_one(f, k * form.ln2_low))
+def _log_near_one(f, k_low):
+    """Return log(1 + f) - f + k_low."""
+    return (_log_near_one_f32 if f.vector.dtype.bitwidth == 32 else _log_near_one_f64)(f, k_low)
+
+
+def _outside_the_domain(x, finite):
+    """Return `finite` for finite x > 0, -inf at 0, NaN below, x itself for inf."""
     infinity = float("inf")
     ordinary = (x > 0.0) & (x < infinity)
     special = (x > 0.0).choose(x, x.equals(0.0).choose(x.constant(-infinity), float("nan")))
     return ordinary.choose(finite, special)
 
 
+def emit_log(x):
+    form = format_of(x)
+    m, k = mantissa_and_exponent(x)
+    f = m - 1.0
+    return _outside_the_domain(x, fused(k, form.ln2_high, f + _log_near_one(f, k * form.ln2_low)))
+
+
+def _emit_log_to_base(x, unit, two):
+    """Return log(x) * unit, where `two` is log(2) * unit; each in two parts."""
+    (unit_high, unit_low), (two_high, two_low) = unit, two
+    m, k = mantissa_and_exponent(x)
+    f = m - 1.0
+    small = fused(_log_near_one(f, 0.0), unit_high, f * unit_low)
+    if two_low:
+        small = fused(k, two_low, small)
+    return _outside_the_domain(x, fused(k, two_high, fused(f, unit_high, small)))
+
+
+def emit_log2(x):
+    return _emit_log_to_base(x, _LOG2_E[x.vector.dtype.bitwidth], (1.0, 0.0))
+
+
+def emit_log10(x):
+    bits = x.vector.dtype.bitwidth
+    return _emit_log_to_base(x, _LOG10_E[bits], _LOG10_2[bits])
+
+
+def emit_log1p(x):
+    form = format_of(x)
+    u = x + 1.0
+    back = u - x
+    lost = (x - (u - back)) + (1.0 - back)  # u + lost = 1 + x exactly
+    m, k = mantissa_and_exponent(u)
+    f = m - 1.0
+    finite = fused(k, form.ln2_high, f + _log_near_one(f, fused(k, form.ln2_low, lost / u)))
+    return x.equals(0.0).choose(x, _outside_the_domain(u, finite))
+
+
 @intrinsic
 def log(typingctx, x):
     """Return the natural logarithm, at most 0.9 ulp off; -inf at 0, NaN below."""
     return unary(emit_log, x)
+
+
+@intrinsic
+def log2(typingctx, x):
+    """Return the logarithm to base 2, at most 1.1 ulp off; exact for powers of two; -inf at 0, NaN below."""
+    return unary(emit_log2, x)
+
+
+@intrinsic
+def log10(typingctx, x):
+    """Return the logarithm to base 10, at most 1.1 ulp off; -inf at 0, NaN below."""
+    return unary(emit_log10, x)
+
+
+@intrinsic
+def log1p(typingctx, x):
+    """Return log(1 + x), at most 1.1 ulp off also for small x; keeps the sign of zero; -inf at -1, NaN below."""
+    return unary(emit_log1p, x)

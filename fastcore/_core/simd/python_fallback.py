@@ -278,6 +278,104 @@ def sincos(x):
     return sin(x), cos(x)
 
 
+def log2(x):
+    return _in_double(np.log2, x)
+
+
+def log10(x):
+    return _in_double(np.log10, x)
+
+
+def log1p(x):
+    return _in_double(np.log1p, x)
+
+
+def expm1(x):
+    return _in_double(np.expm1, x)
+
+
+def tan(x):
+    return _in_double(np.tan, x)
+
+
+def sinh(x):
+    return _in_double(np.sinh, x)
+
+
+def cosh(x):
+    return _in_double(np.cosh, x)
+
+
+def arcsin(x):
+    return _in_double(np.arcsin, x)
+
+
+def arccos(x):
+    return _in_double(np.arccos, x)
+
+
+def arctan(x):
+    return _in_double(np.arctan, x)
+
+
+def arcsinh(x):
+    return _in_double(np.arcsinh, x)
+
+
+def arccosh(x):
+    return _in_double(np.arccosh, x)
+
+
+def arctanh(x):
+    return _in_double(np.arctanh, x)
+
+
+def cbrt(x):
+    return _in_double(np.cbrt, x)
+
+
+def _of_two(function, x, y):
+    x, y = _together(x, y)
+    with np.errstate(**_QUIET):
+        return _astype(function(x.astype(np.float64), y.astype(np.float64)), x.dtype)
+
+
+def hypot(x, y):
+    return _of_two(np.hypot, x, y)
+
+
+def power(x, y):
+    return _of_two(np.power, x, y)
+
+
+def copysign(x, y):
+    return _of_two(np.copysign, x, y)
+
+
+def arctan2(y, x):
+    return _of_two(np.arctan2, y, x)
+
+
+def absolute(x):
+    return _in_double(np.absolute, x)
+
+
+def floor(x):
+    return _in_double(np.floor, x)
+
+
+def ceil(x):
+    return _in_double(np.ceil, x)
+
+
+def trunc(x):
+    return _in_double(np.trunc, x)
+
+
+def rint(x):
+    return _in_double(np.rint, x)
+
+
 def erf(x):
     return _in_double(np.vectorize(math.erf, otypes=[np.float64]), x)
 

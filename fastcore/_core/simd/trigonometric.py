@@ -1,4 +1,4 @@
-"""sin, cos and both: a polynomial for each on [-pi/4, pi/4] after the nearest multiple of pi/2 is taken away.
+"""sin, cos, both, and tan: a polynomial for each on [-pi/4, pi/4] after the nearest multiple of pi/2 is taken away.
 
 Coefficients as in exponential.py. The multiple n is taken away in parts of pi/2 whose products with n are exact, or
 split exactly (W.J. Cody and W. Waite 1980, Software Manual for the Elementary Functions, chapter 8), and what rounding
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastcore._core.simd import host
-from fastcore._core.simd.emit import Value, fused, horner, unary
+from fastcore._core.simd.emit import Value, fused, horner, lane_by_lane, unary
 from fastcore._core.simd.exponential import format_of
-from fastcore._core.simd.types import Vector, call
+from fastcore._core.simd.types import Vector
 
 # (sin(r) / r - 1) / r**2 in r**2: 4.0e-9 and 6.4e-18 relative to the sine
 _SIN = {
@@ -110,19 +109,6 @@ def _emit_moderate(x):
     )
 
 
-def _lane_by_lane(name, x):
-    """Return the result of the system's `name` for each lane, by a loop over memory."""
-    builder, kind, count = x.builder, x.llvm.type, x.vector.lanes
-    slot = cgutils.alloca_once(builder, kind)
-    builder.store(x.llvm, slot)
-    first = builder.bitcast(slot, ir.PointerType(kind.element))
-    name = f"llvm.{name}.f{x.vector.dtype.bitwidth}"
-    with cgutils.for_range(builder, ir.IntType(64)(count)) as loop:
-        lane = builder.gep(first, [loop.index])
-        builder.store(call(builder, name, kind.element, [builder.load(lane)]), lane)
-    return x._of(builder.load(slot))
-
-
 def _with_large_lanes(x, moderate, names):
     """Return `moderate`, one value for each of `names`, with the lanes above _LIMIT by the system's functions."""
     builder = x.builder
@@ -130,7 +116,7 @@ def _with_large_lanes(x, moderate, names):
     mask = ir.IntType(x.vector.lanes)
     before = builder.block
     with builder.if_then(builder.icmp_unsigned("!=", builder.bitcast(large.llvm, mask), mask(0)), likely=False):
-        exact = [large.choose(_lane_by_lane(name, x), value) for name, value in zip(names, moderate, strict=True)]
+        exact = [large.choose(lane_by_lane(name, x), value) for name, value in zip(names, moderate, strict=True)]
         inside = builder.block
     results = []
     for near, far in zip(moderate, exact, strict=True):
@@ -149,6 +135,11 @@ def emit_cos(x):
     return _with_large_lanes(x, [_emit_moderate(x)[1]], ["cos"])[0]
 
 
+def emit_tan(x):
+    sine, cosine = _emit_moderate(x)
+    return _with_large_lanes(x, [sine / cosine], ["tan"])[0]
+
+
 @intrinsic
 def sin(typingctx, x):
     """Return the sine of x in radians, at most 0.9 ulp off over the whole range; keeps the sign of zero, NaN of inf."""
@@ -159,6 +150,12 @@ def sin(typingctx, x):
 def cos(typingctx, x):
     """Return the cosine of x in radians, at most 0.9 ulp off over the whole range; NaN of inf."""
     return unary(emit_cos, x)
+
+
+@intrinsic
+def tan(typingctx, x):
+    """Return the tangent of x in radians, at most 2.0 ulp off; keeps the sign of zero; NaN of inf."""
+    return unary(emit_tan, x)
 
 
 @intrinsic
