@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 _MODULE_OF = {
     name: f"fastcore.nn.{module}"
     for module, names in {
-        "activation": ("gelu", "silu", "swiglu"),
+        "activation": ("gelu", "gelu_backward", "silu", "silu_backward", "swiglu", "swiglu_backward"),
         "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
         "optimizer": ("adam_step", "adamw_step", "sgd_step"),
         "regularization": ("dropout", "dropout_backward"),
@@ -26,15 +26,18 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "gelu",
+    "gelu_backward",
     "layer_norm",
     "rms_norm",
     "sgd_step",
     "silu",
+    "silu_backward",
     "swiglu",
+    "swiglu_backward",
 ]
 
 if TYPE_CHECKING:
-    from fastcore.nn.activation import gelu, silu, swiglu
+    from fastcore.nn.activation import gelu, gelu_backward, silu, silu_backward, swiglu, swiglu_backward
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
     from fastcore.nn.optimizer import adam_step, adamw_step, sgd_step
     from fastcore.nn.regularization import dropout, dropout_backward

@@ -4,7 +4,7 @@ They are what the tests judge against and what a reader looks at first. NumPy is
 matrices, of L x S weights or N x N distances, and check nothing.
 """
 
-from fastcore.reference.activation import gelu, silu, swiglu
+from fastcore.reference.activation import gelu, gelu_backward, silu, silu_backward, swiglu, swiglu_backward
 from fastcore.reference.attention import (
     attention_weights,
     merge_attention_states,
@@ -145,6 +145,7 @@ __all__ = [
     "fit",
     "fowlkes_mallows_score",
     "gelu",
+    "gelu_backward",
     "homogeneity_completeness_v_measure",
     "inverse",
     "language_model",
@@ -203,8 +204,10 @@ __all__ = [
     "silhouette_samples",
     "silhouette_score",
     "silu",
+    "silu_backward",
     "solve",
     "swiglu",
+    "swiglu_backward",
     "transformer_block",
     "uplift",
     "uplift_at_k",

@@ -10,6 +10,17 @@ from fastcore import nn, reference
 SIZES = [(1, 1), (3, 5), (2, 16), (4, 67), (2, 131), (3, 4100)]
 
 
+def activations_backward(x, grad, bias, out):
+    for approximate in ("none", "tanh"):
+        nn.gelu_backward(grad, x, approximate, bias=bias, out=out)
+        want = reference.gelu_backward(grad, x, approximate, bias=bias)
+        np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-5)
+    nn.silu_backward(grad, x, out=out)
+    np.testing.assert_allclose(out, reference.silu_backward(grad, x), rtol=1e-5, atol=1e-5)
+    nn.swiglu_backward(grad, x, x, out=(out, None))
+    np.testing.assert_allclose(out, reference.swiglu_backward(grad, x, x)[0], rtol=1e-5, atol=1e-5)
+
+
 def main():
     rng = np.random.default_rng(0)
     cases = list(itertools.product((np.float32, np.float64), SIZES, (True, False)))
@@ -36,6 +47,7 @@ def main():
         nn.dropout(x, 0.4, seed=3, offset=1, out=out)
         np.testing.assert_array_equal(out, reference.dropout(x, 0.4, seed=3, offset=1))
         steps(rng, dtype, shape, at_end)
+        activations_backward(x, residual, bias, out)
     print(len(cases))
 
 

@@ -1,13 +1,14 @@
-"""GELU of rows, optionally with a bias added to each."""
+"""GELU of rows and its derivative, optionally with a bias added to each row."""
 
 import math
 
 from numba import prange, types
 
-from fastcore._core import simd
+from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
-from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest
 from fastcore.nn.kernels.layer_norm import row_of
 
 # Elements of an item: 1.5 us of work for float32, and a row longer than that is shared by threads.
@@ -16,8 +17,11 @@ ITEM_ELEMENTS = 4096
 NS_PER_F32, NS_PER_F64 = 0.7, 2.4
 
 INVERSE_SQRT_2 = math.sqrt(0.5)
-SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
+INVERSE_SQRT_2PI = math.sqrt(0.5 / math.pi)
+TWICE_SQRT_2_OVER_PI = 2.0 * math.sqrt(2.0 / math.pi)
 CUBIC = 0.044715
+# Beyond |x| = 20 the derivative is 0 or 1, as sigmoid is; larger squares would only make a NaN of 0 * inf.
+LARGEST_SQUARE = 400.0
 
 
 @kernel
@@ -28,12 +32,28 @@ def gelu_exact(x):
 
 @kernel
 def gelu_tanh(x):
-    """Its approximation by tanh."""
-    return x * 0.5 * (1.0 + simd.tanh(SQRT_2_OVER_PI * simd.fma(x * x * CUBIC, x, x)))
+    """Its approximation x / 2 * (1 + tanh(u)), as x * sigmoid(2 u): no difference where tanh is near -1."""
+    return x * simd.sigmoid(TWICE_SQRT_2_OVER_PI * simd.fma(x * x * CUBIC, x, x))
 
 
 @kernel
-def activate_span(x, bias, use_bias, out, count, use_tanh):
+def gelu_exact_slope(x):
+    """Derivative of `gelu_exact`: Phi(x) + x * phi(x), phi the normal density."""
+    below = 0.5 * (1.0 + simd.erf(x * INVERSE_SQRT_2))
+    return simd.fma(x, simd.exp(x * x * -0.5) * INVERSE_SQRT_2PI, below)
+
+
+@kernel
+def gelu_tanh_slope(x):
+    """Derivative of `gelu_tanh`: s + x * s * (1 - s) * 2 u', where s = sigmoid(2 u)."""
+    s, rest = sigmoid_and_rest(TWICE_SQRT_2_OVER_PI * simd.fma(x * x * CUBIC, x, x))
+    square = simd.minimum(x * x, LARGEST_SQUARE)
+    inner = simd.fma(square, 3.0 * CUBIC * TWICE_SQRT_2_OVER_PI, TWICE_SQRT_2_OVER_PI)
+    return simd.fma(s * rest * inner, x, s)
+
+
+@kernel
+def activate_span(x, bias, use_bias, out, count, use_tanh, streamed):
     """``count`` elements of a row; ``out`` may be ``x``."""
     lanes = lanes_of(x)
     for first in range(0, count, lanes):
@@ -46,13 +66,31 @@ def activate_span(x, bias, use_bias, out, count, use_tanh):
             result = gelu_tanh(value)
         else:
             result = gelu_exact(value)
-        simd.store_first(simd.advance(out, first), result, left)
+        put(simd.advance(out, first), result, left, streamed)
 
 
-def activate_items(x, bias, out, use_tanh, counter):
+@kernel
+def slope_span(grad, x, bias, use_bias, out, count, use_tanh, streamed):
+    """out = grad times the derivative at x + bias; ``out`` may be ``grad`` or ``x``."""
+    lanes = lanes_of(x)
+    for first in range(0, count, lanes):
+        left = min(count - first, lanes)
+        value = simd.load_first(simd.advance(x, first), lanes, left)
+        if use_bias:
+            value = value + simd.load_first(simd.advance(bias, first), lanes, left)
+        slope = filled(x, 0.0)
+        if use_tanh:
+            slope = gelu_tanh_slope(value)
+        else:
+            slope = gelu_exact_slope(value)
+        result = simd.load_first(simd.advance(grad, first), lanes, left) * slope
+        put(simd.advance(out, first), result, left, streamed)
+
+
+def activate_items(grad, x, bias, out, use_grad, use_tanh, streamed, counter):
     """Take blocks of up to `ITEM_ELEMENTS`, of many short rows or of a part of one, until none is left.
 
-    ``bias`` is empty where there is none to add.
+    ``bias`` is empty where there is none to add; ``grad`` is not looked at where it is not used.
     """
     rows, size = x.shape
     per_item = max(1, ITEM_ELEMENTS // size)
@@ -60,36 +98,70 @@ def activate_items(x, bias, out, use_tanh, counter):
     item = next_item(counter, -1)
     while item // spans * per_item < rows:
         start = item % spans * ITEM_ELEMENTS
-        count = min(size - start, ITEM_ELEMENTS)
-        addend = simd.advance(simd.pointer(bias), start)
+        stop = min(start + ITEM_ELEMENTS, size)
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
-            source, target = simd.advance(row_of(x, i), start), simd.advance(row_of(out, i), start)
-            activate_span(source, addend, bias.size > 0, target, count, use_tanh)
+            first = start
+            count = first_piece(simd.advance(row_of(out, i), start), stop - start, streamed)
+            while first < stop:
+                source, target = simd.advance(row_of(x, i), first), simd.advance(row_of(out, i), first)
+                addend = simd.advance(simd.pointer(bias), first)
+                if use_grad:
+                    slope = simd.advance(row_of(grad, i), first)
+                    slope_span(slope, source, addend, bias.size > 0, target, count, use_tanh, streamed)
+                else:
+                    activate_span(source, addend, bias.size > 0, target, count, use_tanh, streamed)
+                first, count = first + count, stop - first - count
         item = next_item(counter, item)
+    simd.stream_fence()
 
 
-def activate_parallel(body, workers, x, bias, out, use_tanh, counter):
+def activate_parallel(body, workers, grad, x, bias, out, use_grad, use_tanh, streamed, counter):
     """`activate_items` in ``workers`` threads."""
     for _ in prange(workers):
-        call_by_address(body, (x, bias, out, use_tanh, counter))
+        call_by_address(body, (grad, x, bias, out, use_grad, use_tanh, streamed, counter))
+
+
+def activate_small(x, out, use_tanh):
+    """GELU without a bias if everything is in order and there is not enough work for threads; whether that was so."""
+    rows, size = x.shape
+    if x.size == 0 or x.size * NS_PER_F32 >= threads.SMALLEST_WORK_NS or not is_plain_rows(x):
+        return False
+    for i in range(rows):
+        row = row_of(x, i)
+        activate_span(row, row, False, row_of(out, i), size, use_tanh, False)
+    return True
 
 
 def _argument_types(dtype):
     read, vector = types.Array(dtype, 2, "A", readonly=True), types.Array(dtype, 1, "C", readonly=True)
-    return [read, vector, types.Array(dtype, 2, "A"), types.boolean]
+    return [read, read, vector, types.Array(dtype, 2, "A"), types.boolean, types.boolean, types.boolean]
+
+
+def _small_signature(dtype):
+    _, x, _, out, _, use_tanh, _ = _argument_types(dtype)
+    return types.boolean(x, out, use_tanh)
 
 
 _ACTIVATE_F32 = SharedWork(activate_items, activate_parallel, _argument_types(types.float32))
 _ACTIVATE_F64 = SharedWork(activate_items, activate_parallel, _argument_types(types.float64))
+_SMALL = Direct(activate_small, _small_signature(types.float32))
 
 
-def activate(x, bias, out, use_tanh):
-    """out = gelu(x + bias), all float32 or all float64.
+def activate_if_small(x, out, use_tanh):
+    """Whether these arrays were small and in order; then ``out`` is gelu(x).
 
-    x, out (N, D), last axis contiguous, N and D > 0; bias (D,), C-contiguous, or (0,) for none.
-    ``out`` may be x, and no other array that overlaps x or bias.
+    Float32 of two axes, ``out`` C-contiguous with the shape of x; nothing else is relied on.
     """
-    if x.itemsize == 4:
-        _ACTIVATE_F32(x.size * NS_PER_F32, x, bias, out, use_tanh)
-    else:
-        _ACTIVATE_F64(x.size * NS_PER_F64, x, bias, out, use_tanh)
+    return _SMALL.call(x, out, use_tanh)
+
+
+def activate(x, bias, out, use_tanh, grad=None):
+    """out = gelu(x + bias), or its derivative times grad, if that is given; all float32 or all float64.
+
+    grad, x, out (N, D), last axis contiguous, N and D > 0; bias (D,), C-contiguous, or (0,) for none.
+    ``out`` may be x or grad, and no other array that overlaps x, grad or bias.
+    """
+    work, cost = (_ACTIVATE_F32, NS_PER_F32) if x.itemsize == 4 else (_ACTIVATE_F64, NS_PER_F64)
+    use_grad = grad is not None
+    inputs = [x, grad] if use_grad else [x]
+    work(x.size * cost, inputs[-1], x, bias, out, use_grad, use_tanh, is_streamed(out, inputs))

@@ -1,16 +1,10 @@
 """What a transformer block does on one device between its products: serial, on rows of matrices."""
 
-import math
-
 import numpy as np
 
-from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.tile import lanes_of
-from fastcore.nn.kernels.gelu import INVERSE_SQRT_2
+from fastcore.nn.kernels.gelu import slope_span
 from fastcore.nn.kernels.layer_norm import row_of
-
-INVERSE_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 
 @kernel
@@ -27,15 +21,7 @@ def gelu_backward(x, grad):
     """grad (N, D) *= the derivative of x Phi(x), which is Phi(x) + x phi(x) with the normal density phi."""
     for i in range(x.shape[0]):
         row, slope = row_of(x, i), row_of(grad, i)
-        lanes = lanes_of(row)
-        for first in range(0, x.shape[1], lanes):
-            count = min(x.shape[1] - first, lanes)
-            value = simd.load_first(simd.advance(row, first), lanes, count)
-            at = simd.advance(slope, first)
-            below = 0.5 * (1.0 + simd.erf(value * INVERSE_SQRT_2))
-            density = simd.exp(value * value * -0.5) * INVERSE_SQRT_2PI
-            derivative = simd.fma(value, density, below)
-            simd.store_first(at, simd.load_first(at, lanes, count) * derivative, count)
+        slope_span(slope, row, row, False, slope, x.shape[1], False, False)
 
 
 @kernel

@@ -1,0 +1,52 @@
+"""What activations share: which rows can be read in place, and results written through the caches or past them."""
+
+import numpy as np
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
+from fastcore._core.tile import lanes_of
+
+VECTOR_BYTES = simd.VECTOR_BITS // 8
+# Rows shorter than this have too few whole lines between their ends: they go through the caches.
+STREAMED_ROW_BYTES = 4096
+
+
+def is_streamed(target: np.ndarray, inputs: list[np.ndarray]) -> bool:
+    """Whether a kernel writes ``target`` past the caches: it is large, and not what the kernel just read."""
+    if target.nbytes < STREAMED_BYTES or target.shape[-1] * target.itemsize < STREAMED_ROW_BYTES:
+        return False
+    return not any(np.may_share_memory(target, x) for x in inputs)
+
+
+@kernel
+def first_piece(out, count, streamed):
+    """Elements of a span to write first, of ``count``: those before `simd.stream` may begin, else all."""
+    lanes = lanes_of(out)
+    before = elements_to_alignment(out, lanes, VECTOR_BYTES // lanes)
+    return min(before, count) if streamed and before > 0 else count
+
+
+@kernel
+def put(out, value, count, streamed):
+    """Write the first ``count`` lanes; a whole vector past the caches, if that is asked for."""
+    if streamed and count == lanes_of(out):
+        simd.stream(out, value)
+    else:
+        simd.store_first(out, value, count)
+
+
+@kernel
+def is_plain_rows(array):
+    """Whether rows can be read in place: contiguous elements, all addresses multiples of the element's size."""
+    itemsize = array.itemsize
+    return array.ctypes.data % itemsize + array.strides[0] % itemsize == 0 and array.strides[1] == itemsize
+
+
+@kernel
+def sigmoid_and_rest(x):
+    """s = 1 / (1 + exp(-x)) and 1 - s, both with their digits where they are small."""
+    e = simd.exp(simd.minimum(x, -x))
+    larger = 1.0 / (1.0 + e)
+    smaller = e * larger
+    return simd.select(x < 0.0, smaller, larger), simd.select(x < 0.0, larger, smaller)
