@@ -69,10 +69,10 @@ def own_memory(arrays: Mapping[str, Any], out: np.ndarray | None) -> None:
             raise ValueError(f"out and {name} must not share memory: training updates both. Pass a copy.")
 
 
-def more_than_one_value(shape: tuple[int, ...], groups: int) -> None:
+def more_than_one_value(shape: tuple[int, ...], groups: int, group: str) -> None:
     """Elements that share their moments: any number but one, whose result would be the bias whatever it is."""
-    if math.prod(shape) == groups and groups:
-        raise ValueError(f"input must have more than one value per channel in training. Got {shape}.")
+    if groups and math.prod(shape) == groups:
+        raise ValueError(f"input must have more than one value per {group}. Got {shape}, {groups} in all.")
 
 
 def group_count(num_groups: Any, input: np.ndarray) -> int:

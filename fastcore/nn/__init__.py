@@ -11,6 +11,8 @@ _MODULE_OF = {
     name: f"fastcore.nn.{module}"
     for module, names in {
         "activation": ("gelu", "gelu_backward", "silu", "silu_backward", "swiglu", "swiglu_backward"),
+        "batch_normalization": ("batch_norm", "batch_norm_backward", "fold_batch_norm"),
+        "group_normalization": ("group_norm", "group_norm_backward"),
         "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
         "optimizer": ("adam_step", "adamw_step", "sgd_step"),
         "regularization": ("dropout", "dropout_backward"),
@@ -23,10 +25,15 @@ __all__ = [
     "adam_step",
     "adamw_step",
     "add_layer_norm",
+    "batch_norm",
+    "batch_norm_backward",
     "dropout",
     "dropout_backward",
+    "fold_batch_norm",
     "gelu",
     "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
     "layer_norm",
     "rms_norm",
     "sgd_step",
@@ -38,6 +45,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fastcore.nn.activation import gelu, gelu_backward, silu, silu_backward, swiglu, swiglu_backward
+    from fastcore.nn.batch_normalization import batch_norm, batch_norm_backward, fold_batch_norm
+    from fastcore.nn.group_normalization import group_norm, group_norm_backward
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
     from fastcore.nn.optimizer import adam_step, adamw_step, sgd_step
     from fastcore.nn.regularization import dropout, dropout_backward

@@ -228,7 +228,7 @@ def _vectors(
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     vectors = validate_channels.one_a_channel(given, input.shape[1], input.dtype)
     if training:
-        validate_channels.more_than_one_value(input.shape, input.shape[1])
+        validate_channels.more_than_one_value(input.shape, input.shape[1], "channel in training")
     else:
         validate_channels.running_statistics(running_mean, running_var)
     return vectors

@@ -106,7 +106,7 @@ def group_norm_backward(
 def _arguments(input: np.ndarray, num_groups: Any, weight: Any, bias: Any) -> tuple[int, dict[str, np.ndarray]]:
     groups = validate_channels.group_count(num_groups, input)
     vectors = validate_channels.one_a_channel({"weight": weight, "bias": bias}, input.shape[1], input.dtype)
-    validate_channels.more_than_one_value(input.shape, groups)
+    validate_channels.more_than_one_value(input.shape, groups, "group")
     return groups, vectors
 
 

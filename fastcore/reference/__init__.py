@@ -10,6 +10,13 @@ from fastcore.reference.attention import (
     merge_attention_states,
     scaled_dot_product_attention,
 )
+from fastcore.reference.batch_normalization import (
+    batch_norm,
+    batch_norm_backward,
+    fold_batch_norm,
+    group_norm,
+    group_norm_backward,
+)
 from fastcore.reference.metrics_classification import (
     accuracy_score,
     confusion_matrix,
@@ -124,6 +131,8 @@ __all__ = [
     "auc",
     "average_precision_score",
     "average_treatment_effect",
+    "batch_norm",
+    "batch_norm_backward",
     "block_weights",
     "bootstrap",
     "brier_score_loss",
@@ -143,9 +152,12 @@ __all__ = [
     "f1_score",
     "fbeta_score",
     "fit",
+    "fold_batch_norm",
     "fowlkes_mallows_score",
     "gelu",
     "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
     "homogeneity_completeness_v_measure",
     "inverse",
     "language_model",

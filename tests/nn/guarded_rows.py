@@ -21,6 +21,30 @@ def activations_backward(x, grad, bias, out):
     np.testing.assert_allclose(out, reference.swiglu_backward(grad, x, x)[0], rtol=1e-5, atol=1e-5)
 
 
+# (N, C, ...): planes of less and more than a vector and a chunk; and with the channels last in memory.
+CHANNELS = [(5, 2), (3, 70), (2, 4, 1, 5), (3, 2, 67), (2, 3, 4100)]
+
+
+def normalize_channels(rng, dtype, shape, at_end):
+    """Batch and group norm and their gradients, in both orders of the axes."""
+    c = shape[1]
+    weight, bias, mean, variance = (guarded(rng.uniform(0.5, 2, c).astype(dtype), at_end, (0,)) for _ in range(4))
+    for order in (range(len(shape)), (0, *range(2, len(shape)), 1)):
+        x, grad, out = (guarded(rng.normal(size=shape).astype(dtype), at_end, order) for _ in range(3))
+        for training in (False, True):
+            want = reference.batch_norm(x, mean.copy(), variance.copy(), weight, bias, training)
+            nn.batch_norm(x, mean, variance, weight, bias, training, 0.0, out=out)
+            np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-4)
+            want = reference.batch_norm_backward(grad, x, mean, variance, weight, bias, training)[0]
+            nn.batch_norm_backward(grad, x, mean, variance, weight, bias, training, out=(out, None, None))
+            np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-4)
+        nn.group_norm(x, 2 - c % 2, weight, bias, out=out)
+        np.testing.assert_allclose(out, reference.group_norm(x, 2 - c % 2, weight, bias), rtol=1e-4, atol=1e-4)
+        want = reference.group_norm_backward(grad, x, 2 - c % 2, weight, bias)[0]
+        nn.group_norm_backward(grad, x, 2 - c % 2, weight, bias, out=(out, None, None))
+        np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-4)
+
+
 def main():
     rng = np.random.default_rng(0)
     cases = list(itertools.product((np.float32, np.float64), SIZES, (True, False)))
@@ -48,6 +72,8 @@ def main():
         np.testing.assert_array_equal(out, reference.dropout(x, 0.4, seed=3, offset=1))
         steps(rng, dtype, shape, at_end)
         activations_backward(x, residual, bias, out)
+    for dtype, shape, at_end in itertools.product((np.float32, np.float64), CHANNELS, (True, False)):
+        normalize_channels(rng, dtype, shape, at_end)
     print(len(cases))
 
 
