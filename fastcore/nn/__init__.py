@@ -15,6 +15,8 @@ _MODULE_OF = {
         "group_normalization": ("group_norm", "group_norm_backward"),
         "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
         "optimizer": ("adam_step", "adamw_step", "sgd_step"),
+        "penalties": ("elastic_net_penalty", "l1_penalty", "l2_penalty"),
+        "proximal": ("prox_elastic_net", "prox_group_lasso", "prox_l2", "soft_threshold"),
         "regularization": ("dropout", "dropout_backward"),
     }.items()
     for name in names
@@ -29,16 +31,23 @@ __all__ = [
     "batch_norm_backward",
     "dropout",
     "dropout_backward",
+    "elastic_net_penalty",
     "fold_batch_norm",
     "gelu",
     "gelu_backward",
     "group_norm",
     "group_norm_backward",
+    "l1_penalty",
+    "l2_penalty",
     "layer_norm",
+    "prox_elastic_net",
+    "prox_group_lasso",
+    "prox_l2",
     "rms_norm",
     "sgd_step",
     "silu",
     "silu_backward",
+    "soft_threshold",
     "swiglu",
     "swiglu_backward",
 ]
@@ -49,6 +58,8 @@ if TYPE_CHECKING:
     from fastcore.nn.group_normalization import group_norm, group_norm_backward
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
     from fastcore.nn.optimizer import adam_step, adamw_step, sgd_step
+    from fastcore.nn.penalties import elastic_net_penalty, l1_penalty, l2_penalty
+    from fastcore.nn.proximal import prox_elastic_net, prox_group_lasso, prox_l2, soft_threshold
     from fastcore.nn.regularization import dropout, dropout_backward
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 

@@ -83,6 +83,7 @@ from fastcore.reference.metrics_uplift import (
 from fastcore.reference.multi_head import multi_head_attention
 from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
 from fastcore.reference.optimizer import adam_step, adamw_step, sgd_step
+from fastcore.reference.penalties import elastic_net_penalty, l1_penalty, l2_penalty
 from fastcore.reference.philox import dropout_mask, philox4x32
 from fastcore.reference.polynomial_evaluation import polyder, polyval, polyval_and_derivative
 from fastcore.reference.polynomial_fit import fit
@@ -90,6 +91,7 @@ from fastcore.reference.polynomial_inverse import inverse
 from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
+from fastcore.reference.proximal import prox_elastic_net, prox_group_lasso, prox_l2, soft_threshold
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.regularization import dropout, dropout_backward
 from fastcore.reference.rotary import rotary_embedding
@@ -146,6 +148,7 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "dropout_mask",
+    "elastic_net_penalty",
     "entropy",
     "expected_mutual_information",
     "explained_variance_score",
@@ -160,6 +163,8 @@ __all__ = [
     "group_norm_backward",
     "homogeneity_completeness_v_measure",
     "inverse",
+    "l1_penalty",
+    "l2_penalty",
     "language_model",
     "layer_norm",
     "lift_curve",
@@ -195,6 +200,9 @@ __all__ = [
     "precision_recall_curve",
     "precision_recall_fscore_support",
     "precision_score",
+    "prox_elastic_net",
+    "prox_group_lasso",
+    "prox_l2",
     "psum",
     "psum_scatter",
     "qini_auc_score",
@@ -217,6 +225,7 @@ __all__ = [
     "silhouette_score",
     "silu",
     "silu_backward",
+    "soft_threshold",
     "solve",
     "swiglu",
     "swiglu_backward",

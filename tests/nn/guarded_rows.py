@@ -68,13 +68,31 @@ def main():
         want = reference.swiglu(x, residual)
         np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(nn.swiglu(x, residual), want, rtol=1e-5, atol=1e-6)
-        nn.dropout(x, 0.4, seed=3, offset=1, out=out)
-        np.testing.assert_array_equal(out, reference.dropout(x, 0.4, seed=3, offset=1))
         steps(rng, dtype, shape, at_end)
         activations_backward(x, residual, bias, out)
+        regularizers(rng, x, out)
     for dtype, shape, at_end in itertools.product((np.float32, np.float64), CHANNELS, (True, False)):
         normalize_channels(rng, dtype, shape, at_end)
     print(len(cases))
+
+
+def regularizers(rng, x, out):
+    """Penalties and proximal operators."""
+    nn.dropout(x, 0.4, seed=3, offset=1, out=out)
+    np.testing.assert_array_equal(out, reference.dropout(x, 0.4, seed=3, offset=1))
+    labels = rng.integers(0, 3, x.shape[1])
+    for function, options in (
+        (nn.soft_threshold, {}),
+        (nn.prox_elastic_net, {}),
+        (nn.prox_group_lasso, {}),
+        (nn.prox_group_lasso, {"groups": labels}),
+    ):
+        want = getattr(reference, function.__name__)(x, 0.6, **options)
+        np.testing.assert_allclose(function(x, 0.6, out=out, **options), want, rtol=1e-5, atol=1e-6)
+    value, gradient = nn.elastic_net_penalty(x, 0.6, out=out)
+    want_value, want = reference.elastic_net_penalty(x, 0.6)
+    np.testing.assert_allclose(value, want_value, rtol=1e-12)
+    np.testing.assert_allclose(gradient, want, rtol=1e-5, atol=1e-6)
 
 
 def steps(rng, dtype, shape, at_end):

@@ -4,7 +4,18 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastcore.nn import add_layer_norm, dropout, gelu, layer_norm, rms_norm, silu, swiglu
+from fastcore.nn import (
+    add_layer_norm,
+    dropout,
+    elastic_net_penalty,
+    gelu,
+    layer_norm,
+    prox_group_lasso,
+    rms_norm,
+    silu,
+    soft_threshold,
+    swiglu,
+)
 
 pytestmark = pytest.mark.peer
 
@@ -77,3 +88,36 @@ def test_dropout_scales_as_torch_and_drops_its_share(functional, p, training):
     got = dropout(x, p, training, seed=1)
     np.testing.assert_array_equal(np.unique(got), np.unique(want))
     assert abs(np.mean(got > 0) - np.mean(want > 0)) < 0.01
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_soft_threshold_equals_softshrink(rng, functional, dtype):
+    torch = pytest.importorskip("torch")
+    x = np.concatenate([rng.normal(0, 3, 10_000), [0.0, 1e30, np.inf, -np.inf, np.nan]]).astype(dtype)
+    want = functional.softshrink(torch.from_numpy(x), 0.7).numpy()
+    np.testing.assert_allclose(soft_threshold(x, 0.7), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_penalties_and_their_gradients_equal_torch(rng, functional, dtype):
+    torch = pytest.importorskip("torch")
+    w = rng.normal(size=(70, 90)).astype(dtype)
+    w[::7] = 0
+    tensor = torch.from_numpy(w).requires_grad_()
+    loss = 0.3 * (0.4 * tensor.double().abs().sum() + 0.3 * (tensor.double() ** 2).sum())
+    loss.backward()
+    value, gradient = elastic_net_penalty(w, 0.3, 0.4)
+    np.testing.assert_allclose(value, loss.item(), rtol=1e-12)
+    np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_group_lasso_equals_the_solution_of_its_optimality_condition(rng):
+    """Where a group is kept, z - x + strength * z / |z| = 0, by automatic differentiation."""
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(50, 3))
+    z = torch.from_numpy(prox_group_lasso(x, 1.5)).requires_grad_()
+    objective = ((z - torch.from_numpy(x)) ** 2).sum() / 2 + 1.5 * z.norm(dim=1).sum()
+    objective.backward()
+    kept = z.detach().numpy().any(axis=1)
+    assert 0 < kept.sum() < 50
+    np.testing.assert_allclose(z.grad.numpy()[kept], 0, atol=1e-12)

@@ -1,0 +1,78 @@
+"""Soft thresholding and division of each element: what the elastic net's proximal operator does."""
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
+from fastcore._core.tile import filled, lanes_of
+from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.layer_norm import row_of
+
+# Elements of an item, so that taking it (30 ns) is nothing; a row longer than that is shared by threads.
+ITEM_ELEMENTS = 8192
+# Serial nanoseconds a byte from cache, for the choice between serial and parallel.
+NS_PER_BYTE = 0.06
+
+
+@kernel
+def shrink_span(x, out, count, threshold, divisor, past_caches):
+    """``count`` elements; ``out`` may be ``x``. NaN stays: `simd.minimum` and `maximum` pass on their second."""
+    lanes = lanes_of(x)
+    high, over = filled(x, threshold), filled(x, divisor)
+    for first in range(0, count, lanes):
+        left = count - first
+        value = simd.load_first(simd.advance(x, first), lanes, left)
+        value = (value - simd.maximum(-high, simd.minimum(high, value))) / over
+        if past_caches and left >= lanes:
+            simd.stream(simd.advance(out, first), value)
+        else:
+            simd.store_first(simd.advance(out, first), value, left)
+
+
+def shrink_items(x, out, threshold, divisor, past_caches, counter):
+    """Take blocks of up to `ITEM_ELEMENTS`, of many short rows or of a part of one, until none is left."""
+    rows, size = x.shape
+    lanes, itemsize = lanes_of(simd.pointer(x)), x.itemsize
+    per_item = max(1, ITEM_ELEMENTS // size)
+    spans = (size + ITEM_ELEMENTS - 1) // ITEM_ELEMENTS
+    item = next_item(counter, -1)
+    while item // spans * per_item < rows:
+        start = item % spans * ITEM_ELEMENTS
+        count = min(size - start, ITEM_ELEMENTS)
+        for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
+            source, target, head = simd.advance(row_of(x, i), start), simd.advance(row_of(out, i), start), 0
+            if past_caches:
+                head = min(count, elements_to_alignment(target, lanes, itemsize))
+                shrink_span(source, target, head, threshold, divisor, False)
+            source, target = simd.advance(source, head), simd.advance(target, head)
+            shrink_span(source, target, count - head, threshold, divisor, past_caches)
+        item = next_item(counter, item)
+    simd.stream_fence()
+
+
+def shrink_parallel(body, workers, x, out, threshold, divisor, past_caches, counter):
+    """`shrink_items` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (x, out, threshold, divisor, past_caches, counter))
+
+
+def _argument_types(dtype):
+    read, written = types.Array(dtype, 2, "A", readonly=True), types.Array(dtype, 2, "A")
+    return [read, written, types.float64, types.float64, types.boolean]
+
+
+_SHRINK_F32 = SharedWork(shrink_items, shrink_parallel, _argument_types(types.float32))
+_SHRINK_F64 = SharedWork(shrink_items, shrink_parallel, _argument_types(types.float64))
+
+
+def shrink(x, out, threshold, divisor):
+    """out = (x moved by ``threshold`` towards 0, and no further) / divisor.
+
+    x, out (N, D), last axis contiguous, N and D > 0: one of float32 and float64. ``out`` may be x, and no other array
+    that overlaps it. threshold >= 0, divisor > 0, both finite.
+    """
+    past_caches = out.nbytes >= STREAMED_BYTES and not np.may_share_memory(x, out)
+    work = _SHRINK_F32 if x.itemsize == 4 else _SHRINK_F64
+    work(x.nbytes * NS_PER_BYTE, x, out, threshold, divisor, past_caches)
