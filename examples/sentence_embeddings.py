@@ -1,6 +1,6 @@
 """Sentence embeddings by the real MiniLM encoder on fastcore's attention, layer norm and GELU.
 
-    python examples/sentence_embeddings.py [sentences.txt] [--out embeddings.npz]
+    python examples/sentence_embeddings.py [sentences.txt] [--out embeddings.npz] [--plot attention.png]
 
 In: a text file, one sentence a line. Out: embeddings, and a table of each sentence's nearest neighbour. The model is
 sentence-transformers/all-MiniLM-L6-v2 (Wang et al. 2020, "MiniLM"): BERT with 6 layers, 12 heads of 32, hidden size
@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, Python looks only beside it
+
 from fastcore import nn, scaled_dot_product_attention
 
 SENTENCES = Path(__file__).parent / "data" / "sentences.txt"
@@ -37,6 +39,8 @@ REQUIREMENTS = {
 # Sentences share a block, and with it a call of attention, while none is more than 5 % longer than the shortest: 256
 # sentences of 5 to 102 tokens make 34 blocks with 1.2 % of padding; padded in batches of 32 it is 20 %.
 BLOCK_STRETCH = 1.05
+# Layers and heads of the picture: the token before, a word and its object, the sentence's nouns.
+DRAWN = ((0, 2), (5, 0), (5, 6))
 # Rows of matrices begin at multiples of a cache line, 16 floats.
 ALIGNMENT = 16
 
@@ -244,6 +248,10 @@ class Encoder:
     def _take_norm(self, weights: Mapping[str, np.ndarray], name: str) -> Norm:
         return Norm(weights[f"{name}.LayerNorm.weight"], weights[f"{name}.LayerNorm.bias"], self.config.epsilon)
 
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """The words, and parts of words, that these tokens are."""
+        return [self._tokenizer.id_to_token(token) for token in tokens]
+
     def tokenize(self, sentences: Sequence[str]) -> list[np.ndarray]:
         """Token numbers of each sentence, with [CLS] and [SEP], cut to what the model takes."""
         if self._tokenizer is None:
@@ -269,6 +277,19 @@ class Encoder:
             out[batch] = np.concatenate([mean_over_tokens(part.hidden.values, block) for block in blocks])
         out /= np.linalg.norm(out, axis=1, keepdims=True)
         return out
+
+    def attention_weights(self, tokens: np.ndarray, layer: int) -> np.ndarray:
+        """What each token of a sentence takes from the others, (H, L, L): a row for the taker, its sum is 1."""
+        block = Block(0, len(tokens), np.array([len(tokens)]))
+        space = Workspace.empty(len(tokens), self.config)
+        self._embed([tokens], [block], space.hidden.values)
+        for below in self._layers[:layer]:
+            below(space, [block], self.config.heads)
+        np.matmul(space.hidden.with_one, self._layers[layer].query_key_value, out=space.projected)
+        query, key, _ = space.projected.reshape(len(tokens), 3, self.config.heads, -1).transpose(1, 2, 0, 3)
+        # Weighted means of the rows of the identity are the weights.
+        identity = np.broadcast_to(np.eye(len(tokens), dtype=np.float32), (len(query), len(tokens), len(tokens)))
+        return scaled_dot_product_attention(query, key, identity)
 
     def _embed(self, tokens: Sequence[np.ndarray], blocks: Sequence[Block], out: np.ndarray) -> None:
         """Embeddings of the packed tokens; padding is word 0."""
@@ -331,6 +352,15 @@ def show(sentences: Sequence[str], pairs: Sequence[tuple[int, int, float]]) -> N
     Console().print(table, highlight=False)
 
 
+def draw(encoder: Encoder, sentence: str, embeddings: np.ndarray, path: Path) -> None:
+    """What some heads do with a sentence, and how near all sentences are."""
+    from examples.embeddings.pictures import draw_attention
+
+    (tokens,) = encoder.tokenize([sentence])
+    heads = {f"layer {layer + 1}, head {i + 1}": encoder.attention_weights(tokens, layer)[i] for layer, i in DRAWN}
+    draw_attention(encoder.pieces(tokens), heads, embeddings @ embeddings.T, path)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = argparse.ArgumentParser(description="Sentence embeddings by MiniLM on fastcore.")
@@ -340,7 +370,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="write embeddings and sentences there (.npz)")
     parser.add_argument("--batch-size", type=int, default=64, help="sentences in memory at once (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=40, help="rows of the table (default: %(default)s)")
+    parser.add_argument("--plot", type=Path, help="draw what some heads attend to in the first sentence, and cosines")
     options = parser.parse_args(arguments)
+    if options.plot and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install 'fastcore-kernels[plot]'")
     if options.batch_size < 1:
         parser.error(f"--batch-size must be at least 1; got {options.batch_size}")
     out = options.out and options.out.with_suffix(".npz")
@@ -355,6 +388,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         np.savez_compressed(out, embeddings=embeddings, sentences=np.array(sentences))
     if len(sentences) > 1:
         show(sentences, nearest(embeddings, options.rows))
+    if options.plot and sentences:
+        draw(encoder, sentences[0], embeddings, options.plot)
     print(f"{len(sentences)} sentences, {embeddings.shape[1]} features" + (f", in {out}" if out else ""))
     return 0
 

@@ -62,6 +62,27 @@ def test_encode_equals_the_textbook(rng, batch_size):
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
 
 
+def test_attention_weights_are_the_softmax_of_the_scores(rng):
+    weights, tokens = small_weights(SMALL), rng.integers(0, 50, 9)
+    encoder = Encoder(SMALL, weights)
+    first, second = (encoder.attention_weights(tokens, layer) for layer in range(SMALL.layers))
+    for found in (first, second):
+        assert found.shape == (SMALL.heads, 9, 9)
+        np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+    names = [f"encoder.layer.0.attention.self.{part}" for part in ("query", "key")]
+    hidden = weights["embeddings.word_embeddings.weight"][tokens] + weights["embeddings.position_embeddings.weight"][:9]
+    hidden = hidden + weights["embeddings.token_type_embeddings.weight"][0]
+    hidden = (hidden - hidden.mean(-1, keepdims=True)) / np.sqrt(hidden.var(-1, keepdims=True) + SMALL.epsilon)
+    hidden = hidden * weights["embeddings.LayerNorm.weight"] + weights["embeddings.LayerNorm.bias"]
+    query, key = (
+        (hidden @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]).reshape(9, SMALL.heads, -1).swapaxes(0, 1)
+        for name in names
+    )
+    scores = np.exp(query @ key.swapaxes(1, 2) / np.sqrt(query.shape[-1]))
+    np.testing.assert_allclose(first, scores / scores.sum(axis=-1, keepdims=True), rtol=1e-3, atol=1e-5)
+    assert not np.allclose(first, second)
+
+
 def test_encode_of_nothing():
     assert Encoder(SMALL, small_weights(SMALL)).encode_tokens([]).shape == (0, SMALL.hidden)
 

@@ -2,8 +2,10 @@
 
 import itertools
 import linecache
+import re
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -350,3 +352,10 @@ def test_cli_stress_counts_and_draws(tmp_path):
 @pytest.mark.parametrize("arguments", [["--threads", "0"], ["--failures", "1.5"], ["--transfers", "0"]])
 def test_cli_stress_wrong_option_is_refused(arguments):
     assert CliRunner().invoke(app, ["stress", *arguments]).exit_code == 2
+
+
+def test_readme_program_runs(capsys):
+    text = (Path(__file__).parents[2] / "examples" / "zoo" / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    exec(program, {})
+    assert "name='Luna'" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""What examples/sentence_embeddings.py draws."""
