@@ -16,9 +16,9 @@ from examples.zoo.transfer import Step, transfer
 from examples.zoo.zoo import Zoo, census
 
 # Seconds without any transfer by any thread after which the threads are taken to wait for each other.
-PATIENCE = 20.0
-# Threads take turns 50 times as often as usual: mistakes show that would hardly ever.
-SWITCH_S = 1e-4
+PATIENCE = 60.0
+# Threads take turns five times as often as usual: mistakes show that would hardly ever.
+SWITCH_S = 1e-3
 
 
 class InjectedFailure(Exception):
