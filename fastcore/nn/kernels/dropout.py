@@ -13,8 +13,9 @@ from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.layer_norm import row_of
 
-# Elements of an item: 5 us of work; a row longer than that is shared by threads.
-ITEM_ELEMENTS = 16384
+# Elements of an item, 5 us of work; a row longer than that is shared by threads. One that writes past the caches takes
+# 256 KiB of float32 at once, so that memory is read in long stretches.
+ITEM_ELEMENTS, STREAMED_ITEM_ELEMENTS = 16384, 65536
 # Serial nanoseconds an element from cache, for the choice between serial and parallel.
 NS_PER_ELEMENT = 0.35
 
@@ -64,16 +65,17 @@ def drop_span(x, out, count, position, dropout, past_caches):
 
 
 def drop_items(x, out, offset, threshold, scale, seed, past_caches, counter):
-    """Take blocks of up to `ITEM_ELEMENTS`, of many short rows or of a part of one, until none is left."""
+    """Take blocks of elements, of many short rows or of a part of one, until none is left."""
     rows, size = x.shape
     dropout = Dropout(threshold, scale, seed)
     lanes, itemsize = lanes_of(simd.pointer(x)), x.itemsize
-    per_item = max(1, ITEM_ELEMENTS // size)
-    spans = (size + ITEM_ELEMENTS - 1) // ITEM_ELEMENTS
+    elements = STREAMED_ITEM_ELEMENTS if past_caches else ITEM_ELEMENTS
+    per_item = max(1, elements // size)
+    spans = (size + elements - 1) // elements
     item = next_item(counter, -1)
     while item // spans * per_item < rows:
-        start = item % spans * ITEM_ELEMENTS
-        count = min(size - start, ITEM_ELEMENTS)
+        start = item % spans * elements
+        count = min(size - start, elements)
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
             source, target = simd.advance(row_of(x, i), start), simd.advance(row_of(out, i), start)
             position = offset + i * size + start

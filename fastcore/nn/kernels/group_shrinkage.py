@@ -19,11 +19,18 @@ NS_PER_ELEMENT, NS_PER_RUN = 0.25, 8.0
 def squares_of(x, count):
     """Sum of the squares of ``count`` elements, in float64."""
     lanes = lanes_of(x)
-    squares = simd.convert(filled(x, 0.0), simd.f64)
-    for first in range(0, count, lanes):
-        value = simd.convert(simd.load_first(simd.advance(x, first), lanes, count - first), simd.f64)
-        squares = simd.fma(value, value, squares)
-    return simd.reduce_add(squares)
+    zero = simd.convert(filled(x, 0.0), simd.f64)
+    a, b = zero, zero
+    whole = count - count % (2 * lanes)
+    for first in range(0, whole, 2 * lanes):
+        at = simd.advance(x, first)
+        p = simd.convert(simd.load(at, lanes), simd.f64)
+        q = simd.convert(simd.load(simd.advance(at, lanes), lanes), simd.f64)
+        a, b = simd.fma(p, p, a), simd.fma(q, q, b)
+    for first in range(whole, count, lanes):
+        p = simd.convert(simd.load_first(simd.advance(x, first), lanes, count - first), simd.f64)
+        a = simd.fma(p, p, a)
+    return simd.reduce_add(a + b)
 
 
 @kernel
@@ -31,9 +38,12 @@ def scale_span(x, out, count, factor):
     """``count`` elements times the factor; ``out`` may be ``x``."""
     lanes = lanes_of(x)
     factors = filled(x, factor)
-    for first in range(0, count, lanes):
-        value = simd.load_first(simd.advance(x, first), lanes, count - first) * factors
-        simd.store_first(simd.advance(out, first), value, count - first)
+    whole = count - count % lanes
+    for first in range(0, whole, lanes):
+        simd.store(simd.advance(out, first), simd.load(simd.advance(x, first), lanes) * factors)
+    if whole < count:
+        value = simd.load_first(simd.advance(x, whole), lanes, count - whole) * factors
+        simd.store_first(simd.advance(out, whole), value, count - whole)
 
 
 @kernel

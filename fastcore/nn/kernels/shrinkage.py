@@ -10,37 +10,47 @@ from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.layer_norm import row_of
 
-# Elements of an item, so that taking it (30 ns) is nothing; a row longer than that is shared by threads.
-ITEM_ELEMENTS = 8192
+# Elements of an item; a row longer than that is shared by threads. One that writes past the caches takes 256 KiB of
+# float32 at once, so that memory is read in long stretches.
+ITEM_ELEMENTS, STREAMED_ITEM_ELEMENTS = 8192, 65536
 # Serial nanoseconds a byte from cache, for the choice between serial and parallel.
 NS_PER_BYTE = 0.06
 
 
 @kernel
+def shrunk(at, value, threshold, divisor):
+    """A vector of what ``at`` points to. NaN stays: `simd.minimum` and `maximum` pass on their second."""
+    high = filled(at, threshold)
+    return (value - simd.maximum(-high, simd.minimum(high, value))) / divisor
+
+
+@kernel
 def shrink_span(x, out, count, threshold, divisor, past_caches):
-    """``count`` elements; ``out`` may be ``x``. NaN stays: `simd.minimum` and `maximum` pass on their second."""
+    """``count`` elements; ``out`` may be ``x``."""
     lanes = lanes_of(x)
-    high, over = filled(x, threshold), filled(x, divisor)
-    for first in range(0, count, lanes):
-        left = count - first
-        value = simd.load_first(simd.advance(x, first), lanes, left)
-        value = (value - simd.maximum(-high, simd.minimum(high, value))) / over
-        if past_caches and left >= lanes:
+    whole = count - count % lanes
+    for first in range(0, whole, lanes):
+        value = shrunk(x, simd.load(simd.advance(x, first), lanes), threshold, divisor)
+        if past_caches:
             simd.stream(simd.advance(out, first), value)
         else:
-            simd.store_first(simd.advance(out, first), value, left)
+            simd.store(simd.advance(out, first), value)
+    if whole < count:
+        value = simd.load_first(simd.advance(x, whole), lanes, count - whole)
+        simd.store_first(simd.advance(out, whole), shrunk(x, value, threshold, divisor), count - whole)
 
 
 def shrink_items(x, out, threshold, divisor, past_caches, counter):
-    """Take blocks of up to `ITEM_ELEMENTS`, of many short rows or of a part of one, until none is left."""
+    """Take blocks of elements, of many short rows or of a part of one, until none is left."""
     rows, size = x.shape
     lanes, itemsize = lanes_of(simd.pointer(x)), x.itemsize
-    per_item = max(1, ITEM_ELEMENTS // size)
-    spans = (size + ITEM_ELEMENTS - 1) // ITEM_ELEMENTS
+    elements = STREAMED_ITEM_ELEMENTS if past_caches else ITEM_ELEMENTS
+    per_item = max(1, elements // size)
+    spans = (size + elements - 1) // elements
     item = next_item(counter, -1)
     while item // spans * per_item < rows:
-        start = item % spans * ITEM_ELEMENTS
-        count = min(size - start, ITEM_ELEMENTS)
+        start = item % spans * elements
+        count = min(size - start, elements)
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
             source, target, head = simd.advance(row_of(x, i), start), simd.advance(row_of(out, i), start), 0
             if past_caches:
