@@ -20,6 +20,7 @@ _MODULE_OF = {
     "MultiHeadAttention": "fastcore.attention",
     "PagedKVCache": "fastcore.kvcache",
     "attention": "fastcore.attention",
+    "autodiff": "fastcore.autodiff",
     "get_num_threads": "fastcore._core.threads",
     "kvcache": "fastcore.kvcache",
     "merge_attention_states": "fastcore.attention",
@@ -41,6 +42,7 @@ __all__ = [
     "MultiHeadAttention",
     "PagedKVCache",
     "attention",
+    "autodiff",
     "get_num_threads",
     "kvcache",
     "merge_attention_states",
@@ -56,7 +58,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fastcore import attention, kvcache, metrics, nn, polynomial, reference, sharding
+    from fastcore import attention, autodiff, kvcache, metrics, nn, polynomial, reference, sharding
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding

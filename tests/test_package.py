@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import fastcore
+import fastcore.autodiff
 import fastcore.metrics
 import fastcore.nn
 
-PACKAGES = (fastcore, fastcore.metrics, fastcore.nn)
+PACKAGES = (fastcore, fastcore.autodiff, fastcore.metrics, fastcore.nn)
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:

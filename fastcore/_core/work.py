@@ -97,12 +97,20 @@ class SharedWork:
     body : module-level function ``(*arguments, counter) -> None`` that calls ``item = next_item(counter, item)`` until
         the items are used up; many threads run it at once on the same arguments
     driver : module-level function ``(body, workers, *arguments, counter) -> None``, the arguments written out, whose
-        ``prange(workers)`` loop does ``call_by_address(body, (*arguments, counter))``
+        ``prange(workers)`` loop does ``call_by_address(body, (*arguments, counter))``; or a SharedWork of the same
+        arguments, whose driver serves this body too
     arguments : numba types of the arguments without the counter; other array layouts are converted
     """
 
-    def __init__(self, body: Callable[..., None], driver: Callable[..., None], arguments: Sequence[Any]) -> None:
+    _driver: Any
+
+    def __init__(
+        self, body: Callable[..., None], driver: "Callable[..., None] | SharedWork", arguments: Sequence[Any]
+    ) -> None:
         self.body = Direct(body, types.void(*arguments, COUNTER))
+        if isinstance(driver, SharedWork):
+            self._driver = driver._driver
+            return
         signature = types.void(types.int64, types.int64, *arguments, COUNTER)
         self._driver = kernel(signature=signature, parallel=True)(driver)
 

@@ -10,6 +10,7 @@ from fastcore.reference.attention import (
     merge_attention_states,
     scaled_dot_product_attention,
 )
+from fastcore.reference.autodiff import grad, hessian, jvp, value_and_grad
 from fastcore.reference.batch_normalization import (
     batch_norm,
     batch_norm_backward,
@@ -159,10 +160,13 @@ __all__ = [
     "fowlkes_mallows_score",
     "gelu",
     "gelu_backward",
+    "grad",
     "group_norm",
     "group_norm_backward",
+    "hessian",
     "homogeneity_completeness_v_measure",
     "inverse",
+    "jvp",
     "l1_penalty",
     "l2_penalty",
     "language_model",
@@ -235,4 +239,5 @@ __all__ = [
     "uplift_auc_score",
     "uplift_by_percentile",
     "uplift_curve",
+    "value_and_grad",
 ]

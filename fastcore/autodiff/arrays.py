@@ -1,0 +1,142 @@
+"""Arrays that a program is applied to: their common dtype and shape, and where a kernel finds them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcore._core import simd, streaming, validate
+from fastcore._core import validate_autodiff as check
+from fastcore.autodiff.kernels.evaluate import Evaluation
+from fastcore.autodiff.program import Compiled
+
+__all__ = ["evaluate"]
+
+_FLOAT64 = np.dtype(np.float64)
+_VECTOR_BYTES = simd.VECTOR_BITS // 8
+
+
+@functools.lru_cache(512)
+def _kernel(text: str, dtype: np.dtype) -> Any:
+    return Evaluation(text, dtype)
+
+
+def evaluate(
+    compiled: Compiled, names: Sequence[str], values: Sequence[Any], outs: Sequence[np.ndarray | None] | None = None
+) -> list[np.ndarray]:
+    """The program's results for arrays that broadcast against each other.
+
+    float32 and float64 are computed in themselves, float16 and bfloat16 in float32, integers and booleans in float64;
+    a Python number takes the dtype of the arrays. An array of ``outs`` is written in place.
+    """
+    arrays = [_number_or_array(x, name) for x, name in zip(values, names, strict=True)]
+    dtype = _result_dtype(arrays)
+    computing = validate.computing_dtype(dtype)
+    with np.errstate(over="ignore"):
+        inputs = [np.asarray(x).astype(computing, copy=False) for x in arrays]
+    shape = check.broadcast_shape(dict(zip(names, inputs)))
+    results = _results(outs or [None] * compiled.outputs, shape, dtype)
+    targets = _targets(results, inputs, computing)
+    if results[0].size:
+        _launch(compiled, inputs, targets, shape)
+        for target, result in zip(targets, results):
+            if target is not result:
+                with np.errstate(over="ignore"):  # float16 ends at 65504
+                    result[...] = target
+    return results
+
+
+def _number_or_array(x: Any, name: str) -> Any:
+    """An array, or the Python number that will take the others' dtype."""
+    if isinstance(x, int | float) and not isinstance(x, bool | np.generic):
+        return check.number(x, name)
+    array = validate.as_native_array(x, name)
+    check.real_dtype(array.dtype, name)
+    return array
+
+
+def _result_dtype(arrays: Sequence[Any]) -> np.dtype:
+    dtypes = [x.dtype for x in arrays if isinstance(x, np.ndarray)]
+    if not dtypes or any(dtype.kind in "iub" for dtype in dtypes):
+        return _FLOAT64
+    return functools.reduce(np.promote_types, dtypes)
+
+
+def _results(outs: Sequence[np.ndarray | None], shape: tuple[int, ...], dtype: np.dtype) -> list[np.ndarray]:
+    for number, out in enumerate(outs):
+        if out is not None:
+            validate.output_array(out, shape, dtype, f"out[{number}]")
+    check.distinct([out for out in outs if out is not None])
+    return [_new(shape, dtype, len(outs)) if out is None else out for out in outs]
+
+
+def _new(shape: tuple[int, ...], dtype: np.dtype, count: int) -> np.ndarray:
+    """A new array; of large results one that begins with a vector, so that all of it can be written past the caches."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    if size * count < streaming.STREAMED_BYTES:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + _VECTOR_BYTES, np.uint8)
+    start = -_address(memory) % _VECTOR_BYTES
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _targets(results: Sequence[np.ndarray], inputs: Sequence[np.ndarray], computing: np.dtype) -> list[np.ndarray]:
+    """What the kernel writes: results, or temporary arrays where they cannot be written in place."""
+    targets = []
+    for result in results:
+        usable = result.dtype == computing and _is_contiguous_along(result)
+        if usable and any(np.may_share_memory(result, x) for x in inputs):
+            usable = not validate.shares_memory(result, [x for x in inputs if not _is_same_memory(result, x)])
+        targets.append(result if usable else np.empty(result.shape, computing))
+    return targets
+
+
+def _address(x: np.ndarray) -> int:
+    return x.__array_interface__["data"][0]
+
+
+def _is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether equal indices are equal places."""
+    return _address(a) == _address(b) and a.strides == b.strides and a.shape == b.shape
+
+
+def _launch(
+    compiled: Compiled, inputs: Sequence[np.ndarray], targets: Sequence[np.ndarray], shape: tuple[int, ...]
+) -> None:
+    operands = [np.broadcast_to(x, shape) for x in inputs] + list(targets)
+    itemsize, size = operands[0].itemsize, operands[0].size
+    axes = _joined_axes(shape, [x.strides for x in operands]) or [(1, *[itemsize] * len(operands))]
+    lengths, *strides = zip(*axes)
+    if any(each[-1] not in (0, itemsize) or not x.flags.aligned for each, x in zip(strides, operands)):
+        # Elements apart: copied, so that the kernel reads vectors.
+        _launch(compiled, [x.copy(order="C") for x in inputs], targets, shape)
+        return
+    places = [(_address(x), each[-1], *each[:-1]) for x, each in zip(operands, strides)]
+    aligned = all(place % _VECTOR_BYTES == 0 for each in places[len(inputs) :] for place in (each[0], *each[2:]))
+    streamed = aligned and size * itemsize * len(targets) >= streaming.STREAMED_BYTES
+    head = (len(lengths) - 1, lengths[-1], streamed, len(inputs))
+    plan = np.array([*head, *lengths[:-1], *(n for each in places for n in each)], np.int64)
+    cost = compiled.nanoseconds * (1.0 if itemsize == 4 else 3.0)
+    _kernel(compiled.text, operands[0].dtype)(size * cost, plan, compiled.constants)
+
+
+def _is_contiguous_along(x: np.ndarray) -> bool:
+    """Whether a kernel can write it where it lies: aligned, and elements of the last axis side by side."""
+    step = next((step for length, step in zip(x.shape[::-1], x.strides[::-1]) if length > 1), x.itemsize)
+    return x.flags.aligned and step == x.itemsize
+
+
+def _joined_axes(shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """(length, stride of each operand) of as few axes as give the same places, the last one last."""
+    axes: list[tuple[int, ...]] = []
+    for axis in zip(shape, *strides):
+        if axis[0] == 1:
+            continue
+        if axes and all(outer == inner * axis[0] for outer, inner in zip(axes[-1][1:], axis[1:])):
+            axes[-1] = (axes[-1][0] * axis[0], *axis[1:])
+        else:
+            axes.append(axis)
+    return axes

@@ -1,0 +1,1 @@
+"""Compiled code of derivatives; called by fastcore.autodiff only."""

@@ -1,0 +1,70 @@
+"""What each operation of a program computes, on vectors: one function of `fastcore._core.simd` or of this file."""
+
+import operator
+
+from fastcore._core import simd
+from fastcore._core.jit import kernel
+
+
+@kernel
+def maximum(a, b):
+    """The larger, NaN where either is: `simd.maximum` gives b then."""
+    return simd.select(a != a, a, simd.maximum(a, b))
+
+
+@kernel
+def minimum(a, b):
+    """The smaller, NaN where either is."""
+    return simd.select(a != a, a, simd.minimum(a, b))
+
+
+@kernel
+def absolute(a):
+    """Without the sign."""
+    return simd.maximum(-a, a)
+
+
+@kernel
+def sign(a):
+    """-1, 1, or the argument itself where that is 0 or NaN."""
+    return simd.select(a > 0.0, 1.0, simd.select(a < 0.0, -1.0, a))
+
+
+def logical_not(a):
+    """True where the mask is not set."""
+    return ~a
+
+
+# Programs name their operations by these words; those of `simd` are called as there.
+OPERATIONS = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "negative": operator.neg,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "logical_and": operator.and_,
+    "logical_or": operator.or_,
+    "logical_xor": operator.xor,
+    "logical_not": operator.invert,
+    "where": simd.select,
+    "maximum": maximum,
+    "minimum": minimum,
+    "absolute": absolute,
+    "sign": sign,
+    "sqrt": simd.sqrt,
+    "erf": simd.erf,
+    "sigmoid": simd.sigmoid,
+}
+_ELEMENTARY = (
+    "exp exp2 expm1 log log1p log2 log10 sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh cbrt"
+    " arctan2 power hypot floor ceil trunc rint sincos"
+)
+OPERATIONS |= {name: getattr(simd, name) for name in _ELEMENTARY.split() if hasattr(simd, name)}
+# How many values an operation has, where it is not one.
+RESULTS = {"sincos": 2}
