@@ -66,7 +66,7 @@ def batch_norm(
         validate_channels.updatable(running_mean, running_var)
     momentum = validate.finite_float(momentum, "momentum")
     eps = validate.not_negative_float(eps, "eps")
-    result = _like(input) if out is None else validate.output_array(out, input.shape, input.dtype)
+    result = np.empty_like(input, subok=False) if out is None else validate.output_array(out, input.shape, input.dtype)
     if training:
         validate_channels.own_memory({"running_mean": running_mean, "running_var": running_var}, result)
     if input.size == 0:
@@ -80,8 +80,12 @@ def batch_norm(
     put_rows(target, layout.axes(result))
     if training:
         count = input.size // input.shape[1]
-        _update(vectors.get("running_mean"), table[MEAN], momentum)
-        _update(vectors.get("running_var"), table[VARIANCE] * (count / (count - 1)), momentum)
+        unbiased = table[VARIANCE] * (count / (count - 1))
+        with np.errstate(all="ignore"):
+            for name, new in (("running_mean", table[MEAN]), ("running_var", unbiased)):
+                if name in vectors:
+                    old = vectors[name].astype(np.float64)
+                    vectors[name][...] = old * (1.0 - momentum) + new * momentum
     return result
 
 
@@ -134,31 +138,27 @@ def batch_norm_backward(
         computing = validate.computing_dtype(input.dtype)
         x, grad = layout.view(input, computing), layout.view(grad_out, computing)
         target = target_rows(layout.axes(grad_input), [x, grad], [])
-        _differentiate(x, grad, target, table, eps, training, layout.is_columns)
+        what = kernels.FINISH | kernels.APPLY if training else 0
+        if training or weight is not None or bias is not None:
+            what |= kernels.SUMS | kernels.MOMENTS | kernels.WITH_GRAD | (0 if training else kernels.GIVEN)
+            kernels.process(x, grad, target, table, eps, what, is_columns=layout.is_columns)
+        if not training:
+            _scale(grad, target, table, eps, is_columns=layout.is_columns)
         put_rows(target, layout.axes(grad_input))
+        with np.errstate(all="ignore"):
+            table[PRODUCTS] /= np.sqrt(table[VARIANCE] + eps)
     grad_weight, grad_bias = (
         put_vector(table[i], vector) for i, vector in zip((PRODUCTS, SLOPES), others, strict=True)
     )
     return grad_input, grad_weight, grad_bias
 
 
-def _differentiate(
-    x: np.ndarray, grad: np.ndarray, target: np.ndarray, table: np.ndarray, eps: float, training: bool, is_columns: bool
-) -> None:
-    """Fill `target`, and in `table` the gradients of weight and bias."""
-    sums = kernels.SUMS | kernels.MOMENTS | kernels.WITH_GRAD
-    result = kernels.FINISH | kernels.APPLY
-    if training:
-        kernels.process(x, grad, target, table, eps, sums | result | kernels.WITH_GRAD, is_columns=is_columns)
-    else:
-        kernels.process(x, grad, target, table, eps, sums | kernels.GIVEN, is_columns=is_columns)
-        constant = table.copy()
-        constant[[BIAS, MEAN]] = (
-            0.0  # with moments that are given, the gradient is grad * weight / sqrt(variance + eps)
-        )
-        kernels.process(grad, grad, target, constant, eps, result | kernels.GIVEN, is_columns=is_columns)
-    with np.errstate(all="ignore"):
-        table[PRODUCTS] /= np.sqrt(table[VARIANCE] + eps)
+def _scale(grad: np.ndarray, target: np.ndarray, table: np.ndarray, eps: float, *, is_columns: bool) -> None:
+    """grad * weight / sqrt(variance + eps): the gradient of the input where the moments are given."""
+    table = table.copy()
+    table[[BIAS, MEAN]] = 0.0
+    what = kernels.FINISH | kernels.APPLY | kernels.GIVEN
+    kernels.process(grad, grad, target, table, eps, what, is_columns=is_columns)
 
 
 def fold_batch_norm(
@@ -234,11 +234,6 @@ def _vectors(
     return vectors
 
 
-def _like(x: np.ndarray) -> np.ndarray:
-    """An array for the result: shape, dtype and order of the axes in memory."""
-    return np.empty_like(x, subok=False)
-
-
 def _table(vectors: dict[str, np.ndarray], channels: int, training: bool) -> np.ndarray:
     """What is known of the channels, as the kernels take it."""
     table = np.zeros((6, channels))
@@ -248,9 +243,3 @@ def _table(vectors: dict[str, np.ndarray], channels: int, training: bool) -> np.
         if name in vectors:
             table[row] = vectors[name]
     return table
-
-
-def _update(running: np.ndarray | None, new: np.ndarray, momentum: float) -> None:
-    if running is not None:
-        with np.errstate(all="ignore"):
-            running[...] = running.astype(np.float64) * (1.0 - momentum) + new * momentum

@@ -15,26 +15,24 @@ class ChannelLayout:
     """
 
     def __init__(self, x: np.ndarray) -> None:
+        samples, channels = x.shape[:2]
         size = math.prod(x.shape[2:])
-        self.is_columns = False
-        self._shape = (x.shape[0], x.shape[1], size)
-        if x.shape[1] > 1 and (size == 1 or _are_columns(x)):
-            self.is_columns = True
-            self._shape = (1, x.shape[0] * size, x.shape[1])
+        self._order = (0, *range(2, x.ndim), 1)
+        self.is_columns = channels > 1 and (size == 1 or self._are_columns(x))
+        self._shape = (1, samples * size, channels) if self.is_columns else (samples, channels, size)
 
     def axes(self, x: np.ndarray) -> np.ndarray:
         """`x` with its axes in the order of the view."""
-        return np.moveaxis(x, 1, -1) if self.is_columns else x
+        return x.transpose(self._order) if self.is_columns and x.ndim > 2 else x
 
     def view(self, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`x` for a kernel to read; a copy only where dtype or strides ask for one."""
         return validate.readable_in_place(self.axes(x.astype(dtype, copy=False)).reshape(self._shape))
 
-
-def _are_columns(x: np.ndarray) -> bool:
-    moved = np.moveaxis(x, 1, -1)
-    rows = moved[..., 0]
-    return moved.strides[-1] == x.itemsize and np.may_share_memory(rows.reshape(-1), x)
+    def _are_columns(self, x: np.ndarray) -> bool:
+        """Whether the channels lie side by side, and all else at one distance."""
+        rows = x.transpose(self._order)[..., 0]
+        return x.strides[1] == x.itemsize and np.may_share_memory(rows.reshape(-1), x)
 
 
 def put_vector(values: np.ndarray, out: np.ndarray | None) -> np.ndarray | None:

@@ -163,14 +163,18 @@ def process(x, grad, out, table, epsilon, what, *, is_columns):
         chunks = chunk_count(x.shape[1], 1, COLUMN_LIMIT)
         sums = np.empty((chunks, 5, channels), x.dtype)
         parts = [chunks * segments, segments, chunks * segments]
+        is_whole = chunks == 1
     else:
         work = _PLANES_F32 if x.itemsize == 4 else _PLANES_F64
         channels, segments = x.shape[1], 1
         chunks = chunk_count(x.shape[0], x.shape[2], PLANE_LIMIT)
         sums = np.empty((channels, chunks, 5), x.dtype)
         parts = [chunks, 1, chunks]
-        if channels >= WHOLE_CHANNELS * threads.get_num_threads():
-            steps, parts = [what & (SUMS | MOMENTS | FINISH | APPLY)], [1]
+        is_whole = channels >= WHOLE_CHANNELS * threads.get_num_threads()
+    bytes_read = x.nbytes * (2 if what & WITH_GRAD else 1)
+    cost = bytes_read * NS_PER_BYTE + channels * NS_PER_CHANNEL  # of a step
+    if is_whole or (2 * cost < threads.SMALLEST_WORK_NS and not is_columns):
+        steps, parts, cost = [what & (SUMS | MOMENTS | FINISH | APPLY)], parts[1:2], 2 * cost
     if what & APPLY and out.nbytes >= STREAMED_BYTES and not (is_same_memory(out, x) or is_same_memory(out, grad)):
         what |= STREAMED
     coefficients = np.empty((4, channels), x.dtype)
@@ -178,6 +182,4 @@ def process(x, grad, out, table, epsilon, what, *, is_columns):
     for step, count in zip(steps, parts, strict=True):
         if step:
             plan = np.array([step | options, count, segments], np.int64)
-            passes = (step & SUMS != 0) + (step & APPLY != 0)
-            cost = passes * (x.nbytes + (what & WITH_GRAD and x.nbytes)) * NS_PER_BYTE + channels * NS_PER_CHANNEL
             work(cost, x, grad, out, sums, table, coefficients, epsilon, plan)
