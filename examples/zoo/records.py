@@ -75,8 +75,8 @@ class Records:
         return np.flatnonzero(chosen)
 
     def read(self, row: int) -> Animal:
-        animal = Animal(*[column.item(row) for column in self.columns.values()])
-        return animal._replace(health=Health(animal.health))
+        number, name, species, health, *others = [column.item(row) for column in self.columns.values()]
+        return Animal(number, name, species, Health(health), *others)
 
     def put(self, row: int, animal: Animal, journal: Journal) -> None:
         """Into a free row. The number comes last: until then the row is free, and needs no undoing."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from examples.zoo.animal import AFTER_TREATMENT, Animal, Health
 from examples.zoo.errors import AlreadySick, Hungry, NotHealthy, NotSick, UnknownAnimal, ZooFull
-from examples.zoo.records import Records
+from examples.zoo.records import Journal, Records
 from examples.zoo.transfer import Step, ignore, transaction, transfer
 
 _orders = itertools.count(1)
@@ -40,7 +40,7 @@ class Zoo:
 
     def accommodate(self, name: str, species: str, *, health: Health = Health.HEALTHY, hungry: bool = False) -> Animal:
         """Take a new animal in, and number it. Raises ZooFull."""
-        with transaction(self) as journal:
+        with self.lock, Journal() as journal:
             row = self.free_row()
             self.records.put(row, Animal(next(_numbers), name, species, Health(health), hungry), journal)
             return self.records.read(row)
@@ -66,12 +66,12 @@ class Zoo:
 
     def grow_hungry(self, number: int) -> Animal:
         """It is no longer prepared."""
-        with transaction(self) as journal:
+        with self.lock, Journal() as journal:
             return self.records.change(self.row_of(number), journal, hungry=True, prepared=False)
 
     def feed(self, number: int) -> bool:
         """Feed it if it is hungry; whether it was."""
-        with transaction(self) as journal:
+        with self.lock, Journal() as journal:
             row = self.row_of(number)
             hungry = self.records.read(row).hungry
             if hungry:
@@ -80,7 +80,7 @@ class Zoo:
 
     def fall_sick(self, number: int) -> Animal:
         """It is no longer prepared; one in rehabilitation starts again. Raises AlreadySick."""
-        with transaction(self) as journal:
+        with self.lock, Journal() as journal:
             row = self.row_of(number)
             if self.records.read(row).health == Health.SICK:
                 raise AlreadySick(f"Number {number} of {self.name} is sick already. Treat it.")
@@ -88,7 +88,7 @@ class Zoo:
 
     def treat(self, number: int) -> Health:
         """A step from SICK over REHABILITATION to HEALTHY; the health it has then. Raises NotSick."""
-        with transaction(self) as journal:
+        with self.lock, Journal() as journal:
             row = self.row_of(number)
             health = self.records.read(row).health
             if health not in AFTER_TREATMENT:
@@ -97,7 +97,7 @@ class Zoo:
 
     def prepare(self, number: int) -> Animal:
         """Make it ready to be given away. Raises NotHealthy and Hungry."""
-        with transaction(self) as journal:
+        with self.lock, Journal() as journal:
             row = self.row_of(number)
             animal = self.records.read(row)
             if animal.health != Health.HEALTHY:
@@ -111,14 +111,14 @@ class Zoo:
         return transfer(number, self, to, on_step)
 
     def row_of(self, number: int) -> int:
-        """For transactions, which hold the lock. Raises UnknownAnimal."""
+        """For whoever holds the lock. Raises UnknownAnimal."""
         row = self.records.row_of(number)
         if row is None:
             raise UnknownAnimal(f"{self.name} has no animal with the number {number}.")
         return row
 
     def free_row(self) -> int:
-        """For transactions, which hold the lock. Raises ZooFull."""
+        """For whoever holds the lock. Raises ZooFull."""
         row = self.records.free_row()
         if row is None:
             raise ZooFull(f"{self.name} is full: {self.capacity} of {self.capacity} places are taken.")
