@@ -1,5 +1,6 @@
 """Proximal operators of the penalties: prox(x) = argmin_z |z - x|**2 / 2 + penalty(z)."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,7 @@ def prox_group_lasso(
 
     Parameters
     ----------
-    x : one axis or more, dtypes as in `soft_threshold`; copied unless `axis` is the last one and contiguous, and the
-        others join to one
+    x : one axis or more; dtypes and strides as in `soft_threshold`
     strength : float, not negative; for a proximal gradient step the step size times alpha
     groups : (D,) integers, optional; D is the length of x along axis
         The labels of the groups that each vector along `axis` falls into. None: each vector is one group.
@@ -131,14 +131,12 @@ def prox_group_lasso(
     if strength == 0.0:
         np.copyto(result, x)
         return result
-    size = x.shape[axis]
+    size, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
     starts, members, count = _runs(labels, size)
-    moved = np.moveaxis(result, axis, -1)
-    rows = as_rows(np.moveaxis(x, axis, -1), size, validate.computing_dtype(x.dtype))
-    target = target_rows(moved, [rows], [])
-    shrink_groups(rows, target, starts, members, count, strength)
-    put_rows(target, moved)
-    return result
+    rows = as_rows(x, size if inner == 1 else inner, validate.computing_dtype(x.dtype))
+    target = target_rows(result, [rows], [])
+    shrink_groups(rows, target, starts, members, count, inner > 1, strength)
+    return put_rows(target, result)
 
 
 def _shrink(x: Any, threshold: float, decay: float, out: np.ndarray | None) -> np.ndarray:

@@ -86,6 +86,7 @@ def regularizers(rng, x, out):
         (nn.prox_elastic_net, {}),
         (nn.prox_group_lasso, {}),
         (nn.prox_group_lasso, {"groups": labels}),
+        (nn.prox_group_lasso, {"axis": 0}),
     ):
         want = getattr(reference, function.__name__)(x, 0.6, **options)
         np.testing.assert_allclose(function(x, 0.6, out=out, **options), want, rtol=1e-5, atol=1e-6)
