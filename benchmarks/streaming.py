@@ -1,4 +1,5 @@
-"""The bound of a case that memory limits: reading exactly the bytes the case has to read, in the same rounds.
+"""The bound of a case that memory limits: reading exactly the bytes the case has to read, in the same rounds; of a case
+that also writes much, a copy that moves as many bytes.
 
 `machine.read_bandwidth` reads an array of its own, of a power of two of bytes, before the rounds. That decides nothing
 about 85 or 90 %: this machine's bandwidth moves by more than that within a run, and differs between pages of memory.
@@ -13,7 +14,17 @@ from numba import prange, types
 
 from benchmarks.registry import Side
 from fastcore._core.jit import kernel
-from fastcore._core.simd import F64_LANES, advance, broadcast, i64, load, pointer_at, reduce_add
+from fastcore._core.simd import (
+    F64_LANES,
+    advance,
+    broadcast,
+    i64,
+    load,
+    pointer_at,
+    reduce_add,
+    stream,
+    stream_fence,
+)
 from fastcore._core.threads import pool_size
 from fastcore._core.work import SharedWork, call_by_address, next_item
 
@@ -83,3 +94,56 @@ def bound(arrays: Sequence[np.ndarray]) -> list[Side]:
     part = max(array.nbytes for array in arrays) // pool_size()
     whole = max(1, -(-part // BLOCK_BYTES)) * BLOCK_BYTES
     return [read_side(arrays, whole), read_side(arrays, CHUNK_BYTES)]
+
+
+@kernel
+def copy_words(source, target, blocks):
+    """Copy blocks past the caches; target is a multiple of VECTOR_BYTES."""
+    here, there = pointer_at(source, i64), pointer_at(target, i64)
+    for _ in range(8 * blocks):
+        stream(there, load(here, F64_LANES))
+        here, there = advance(here, F64_LANES), advance(there, F64_LANES)
+
+
+def copy_chunks(sources, targets, blocks, counter):
+    item = -1
+    while True:
+        item = next_item(counter, item)
+        if item >= sources.size:
+            break
+        copy_words(sources[item], targets[item], blocks[item])
+    stream_fence()
+
+
+def copy_chunks_parallel(body, workers, sources, targets, blocks, counter):
+    for _ in prange(workers):
+        call_by_address(body, (sources, targets, blocks, counter))
+
+
+_copy = SharedWork(copy_chunks, copy_chunks_parallel, (_INTEGERS, _INTEGERS, _INTEGERS))
+
+
+def copy_side(arrays: Sequence[np.ndarray], target: np.ndarray, size: int) -> Side:
+    """All threads take chunks of `size` bytes of the arrays and write them behind each other to `target`."""
+    sources, blocks = chunks(arrays, size)
+    first = target.ctypes.data + -target.ctypes.data % VECTOR_BYTES
+    targets = first + BLOCK_BYTES * np.concatenate([[0], np.cumsum(blocks)[:-1]])
+    work_ns = NS_PER_BYTE * BLOCK_BYTES * float(blocks.sum())
+
+    def call() -> Any:
+        _copy(work_ns, sources, targets, blocks)
+        return target, arrays  # arrays: addresses do not keep them alive
+
+    return Side(call, lambda done: target[first - target.ctypes.data :])
+
+
+def copy_bound(arrays: Sequence[np.ndarray], moved: int) -> list[Side]:
+    """Two ways to copy `moved` / 2 bytes of the arrays, so that as many are read and written in all."""
+    left, taken = moved // 2, []
+    for array in arrays:
+        taken.append(array.reshape(-1).view(np.uint8)[: max(left, 0)])
+        left -= array.nbytes
+    target = np.zeros(moved // 2 + VECTOR_BYTES, np.uint8)
+    part = max(array.nbytes for array in taken) // pool_size()
+    whole = max(1, -(-part // BLOCK_BYTES)) * BLOCK_BYTES
+    return [copy_side(taken, target, whole), copy_side(taken, target, CHUNK_BYTES)]
