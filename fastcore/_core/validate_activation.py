@@ -25,13 +25,13 @@ def separate_outputs(results: Sequence[np.ndarray], names: Sequence[str]) -> Non
             raise ValueError(f"{' and '.join(names)} must not overlap. Got arrays that share memory.")
 
 
-def dimension(dim: Any, input: np.ndarray) -> int:
-    """`dim` counted from 0, an axis of input; a number counts as an array of one axis, as in PyTorch."""
-    axes = max(input.ndim, 1)
+def dimension(dim: Any, x: np.ndarray, name: str) -> int:
+    """`dim` counted from 0, an axis of `x`; a number counts as an array of one axis, as in PyTorch."""
+    axes = max(x.ndim, 1)
     value = validate.index(dim, "dim")
     if not -axes <= value < axes:
         raise ValueError(
-            f"dim must be an axis of input, {-axes} to {axes - 1}. Got {validate.integer(value)}, input {input.shape}."
+            f"dim must be an axis of {name}, {-axes} to {axes - 1}. Got {validate.integer(value)}, {name} {x.shape}."
         )
     return value % axes
 

@@ -17,6 +17,7 @@ _MODULE_OF = {
         "optimizer": ("adam_step", "adamw_step", "sgd_step"),
         "penalties": ("elastic_net_penalty", "l1_penalty", "l2_penalty"),
         "proximal": ("prox_elastic_net", "prox_group_lasso", "prox_l2", "soft_threshold"),
+        "probability": ("log_softmax", "log_softmax_backward", "softmax", "softmax_backward"),
         "regularization": ("dropout", "dropout_backward"),
     }.items()
     for name in names
@@ -40,6 +41,8 @@ __all__ = [
     "l1_penalty",
     "l2_penalty",
     "layer_norm",
+    "log_softmax",
+    "log_softmax_backward",
     "prox_elastic_net",
     "prox_group_lasso",
     "prox_l2",
@@ -48,6 +51,8 @@ __all__ = [
     "silu",
     "silu_backward",
     "soft_threshold",
+    "softmax",
+    "softmax_backward",
     "swiglu",
     "swiglu_backward",
 ]
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
     from fastcore.nn.optimizer import adam_step, adamw_step, sgd_step
     from fastcore.nn.penalties import elastic_net_penalty, l1_penalty, l2_penalty
+    from fastcore.nn.probability import log_softmax, log_softmax_backward, softmax, softmax_backward
     from fastcore.nn.proximal import prox_elastic_net, prox_group_lasso, prox_l2, soft_threshold
     from fastcore.nn.regularization import dropout, dropout_backward
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one

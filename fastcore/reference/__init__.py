@@ -92,6 +92,7 @@ from fastcore.reference.polynomial_inverse import inverse
 from fastcore.reference.polynomial_real import real_roots
 from fastcore.reference.polynomial_roots import roots
 from fastcore.reference.polynomial_solve import solve
+from fastcore.reference.probability import log_softmax, log_softmax_backward, softmax, softmax_backward
 from fastcore.reference.proximal import prox_elastic_net, prox_group_lasso, prox_l2, soft_threshold
 from fastcore.reference.quantization import dequantize, quantize
 from fastcore.reference.regularization import dropout, dropout_backward
@@ -176,6 +177,8 @@ __all__ = [
     "linear",
     "linear_backward",
     "log_loss",
+    "log_softmax",
+    "log_softmax_backward",
     "max_error",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
@@ -230,6 +233,8 @@ __all__ = [
     "silu",
     "silu_backward",
     "soft_threshold",
+    "softmax",
+    "softmax_backward",
     "solve",
     "swiglu",
     "swiglu_backward",

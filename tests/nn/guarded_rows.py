@@ -45,6 +45,16 @@ def normalize_channels(rng, dtype, shape, at_end):
         np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-4)
 
 
+def probabilities(x, grad, axis, out):
+    for name in ("softmax", "log_softmax"):
+        want = getattr(reference, name)(x, axis)
+        getattr(nn, name)(x, axis, out=out)
+        np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(getattr(nn, name)(x, axis), want, rtol=1e-5, atol=1e-5)
+        getattr(nn, f"{name}_backward")(grad, want, axis, out=out)
+        np.testing.assert_allclose(out, getattr(reference, f"{name}_backward")(grad, want, axis), rtol=1e-4, atol=1e-4)
+
+
 def main():
     rng = np.random.default_rng(0)
     cases = list(itertools.product((np.float32, np.float64), SIZES, (True, False)))
@@ -73,6 +83,8 @@ def main():
         regularizers(rng, x, out)
     for dtype, shape, at_end in itertools.product((np.float32, np.float64), CHANNELS, (True, False)):
         normalize_channels(rng, dtype, shape, at_end)
+        for axis in (0, 1):
+            probabilities(x, residual, axis, out)
     print(len(cases))
 
 

@@ -8,7 +8,7 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest
+from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest, take
 from fastcore.nn.kernels.layer_norm import row_of
 
 # Elements of an item: 1.5 us of work for float32, and a row longer than that is shared by threads.
@@ -57,10 +57,10 @@ def activate_span(x, bias, use_bias, out, count, use_tanh, streamed):
     """``count`` elements of a row; ``out`` may be ``x``."""
     lanes = lanes_of(x)
     for first in range(0, count, lanes):
-        left = min(count - first, lanes)
-        value = simd.load_first(simd.advance(x, first), lanes, left)
+        left = count - first
+        value = take(simd.advance(x, first), left, 0.0)
         if use_bias:
-            value = value + simd.load_first(simd.advance(bias, first), lanes, left)
+            value = value + take(simd.advance(bias, first), left, 0.0)
         result = filled(x, 0.0)
         if use_tanh:
             result = gelu_tanh(value)
@@ -74,16 +74,16 @@ def slope_span(grad, x, bias, use_bias, out, count, use_tanh, streamed):
     """out = grad times the derivative at x + bias; ``out`` may be ``grad`` or ``x``."""
     lanes = lanes_of(x)
     for first in range(0, count, lanes):
-        left = min(count - first, lanes)
-        value = simd.load_first(simd.advance(x, first), lanes, left)
+        left = count - first
+        value = take(simd.advance(x, first), left, 0.0)
         if use_bias:
-            value = value + simd.load_first(simd.advance(bias, first), lanes, left)
+            value = value + take(simd.advance(bias, first), left, 0.0)
         slope = filled(x, 0.0)
         if use_tanh:
             slope = gelu_tanh_slope(value)
         else:
             slope = gelu_exact_slope(value)
-        result = simd.load_first(simd.advance(grad, first), lanes, left) * slope
+        result = take(simd.advance(grad, first), left, 0.0) * slope
         put(simd.advance(out, first), result, left, streamed)
 
 

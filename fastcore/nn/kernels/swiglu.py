@@ -6,7 +6,7 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest
+from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest, take
 from fastcore.nn.kernels.layer_norm import row_of
 
 # Elements of an item: 1.5 us of work for float32, and a row longer than that is shared by threads.
@@ -20,11 +20,11 @@ def gate_span(gate, up, use_up, out, count, streamed):
     """``count`` elements of a row; ``out`` may be ``gate`` or ``up``."""
     lanes = lanes_of(gate)
     for first in range(0, count, lanes):
-        left = min(count - first, lanes)
-        value = simd.load_first(simd.advance(gate, first), lanes, left)
+        left = count - first
+        value = take(simd.advance(gate, first), left, 0.0)
         value = value * simd.sigmoid(value)
         if use_up:
-            value = value * simd.load_first(simd.advance(up, first), lanes, left)
+            value = value * take(simd.advance(up, first), left, 0.0)
         put(simd.advance(out, first), value, left, streamed)
 
 
@@ -38,12 +38,12 @@ def slope_span(grad, gate, up, use_up, grad_gate, grad_up, count, streamed):
     # Past the caches too only where its vectors begin together with those of the other result.
     streamed_up = streamed and first_piece(grad_up, count, True) == count
     for first in range(0, count, lanes):
-        left = min(count - first, lanes)
-        value = simd.load_first(simd.advance(gate, first), lanes, left)
-        slope = simd.load_first(simd.advance(grad, first), lanes, left)
+        left = count - first
+        value = take(simd.advance(gate, first), left, 0.0)
+        slope = take(simd.advance(grad, first), left, 0.0)
         s, rest = sigmoid_and_rest(value)
         if use_up:
-            factor = simd.load_first(simd.advance(up, first), lanes, left)
+            factor = take(simd.advance(up, first), left, 0.0)
             put(simd.advance(grad_up, first), slope * (value * s), left, streamed_up)
             slope = slope * factor
         put(simd.advance(grad_gate, first), slope * (s * simd.fma(value, rest, 1.0)), left, streamed)

@@ -1,0 +1,143 @@
+"""Softmax along the last axis or along another, shared by threads."""
+
+import numpy as np
+from numba import prange, types
+
+from fastcore._core import simd, threads
+from fastcore._core.jit import kernel
+from fastcore._core.tile import lanes_of
+from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import is_plain_rows, is_streamed
+from fastcore.nn.kernels.layer_norm import ITEM_ELEMENTS, row_of
+from fastcore.nn.kernels.softmax_columns import copy_strip, softmax_strip, softmax_strip_backward
+from fastcore.nn.kernels.softmax_rows import softmax_row, softmax_row_backward
+
+# Serial nanoseconds an element, for the choice between serial and parallel.
+NS_PER_F32, NS_PER_F64 = 0.35, 1.2
+# A strip of columns is copied where it fits in half of a second cache; columns of a strip at most; items at least.
+COPY_BYTES = 1 << 19
+WIDEST_STRIP = 256
+FEWEST_ITEMS = 8
+
+
+@kernel
+def place_of(array, i, j):
+    """Pointer to array[i, j]."""
+    steps = i * (array.strides[0] // array.itemsize) + j * (array.strides[1] // array.itemsize)
+    return simd.advance(simd.pointer(array), steps)
+
+
+@kernel
+def strip_width(outer, depth, inner, fitting, lanes):
+    """Columns of a strip, in whole vectors: as many as can be copied, but no less items than threads could use."""
+    width = min(fitting // depth, WIDEST_STRIP) if fitting // depth >= lanes else WIDEST_STRIP
+    return max(lanes, min(width, inner * outer // FEWEST_ITEMS) // lanes * lanes)
+
+
+@kernel
+def do_rows(grad, x, out, use_grad, is_log, streamed, counter):
+    """Take blocks of rows, x[0], until none is left."""
+    _, rows, size = x.shape
+    per_item = max(1, ITEM_ELEMENTS // size)
+    item = next_item(counter, -1)
+    while item * per_item < rows:
+        for i in range(item * per_item, min((item + 1) * per_item, rows)):
+            row, target = place_of(x, 0, i), place_of(out, 0, i)
+            if use_grad:
+                softmax_row_backward(place_of(grad, 0, i), row, target, size, is_log, streamed)
+            else:
+                softmax_row(row, target, size, is_log, streamed)
+        item = next_item(counter, item)
+
+
+@kernel
+def do_columns(grad, x, out, use_grad, is_log, counter):
+    """Take strips of columns, along x[i, :, j], until none is left."""
+    outer, depth, inner = x.shape
+    lanes = lanes_of(simd.pointer(x))
+    fitting = COPY_BYTES // x.itemsize
+    width = strip_width(outer, depth, inner, fitting, lanes)
+    copied = depth * width <= fitting
+    scratch = np.empty(2 * width + (depth * width if copied else 0), x.dtype)
+    tops = simd.pointer(scratch)
+    totals, copy = simd.advance(tops, width), simd.advance(tops, 2 * width)
+    step, out_step = x.strides[1] // x.itemsize, out.strides[1] // out.itemsize
+    grad_step = grad.strides[1] // grad.itemsize
+    strips = (inner + width - 1) // width
+    per_item = max(1, ITEM_ELEMENTS // (depth * inner))
+    item = next_item(counter, -1)
+    while item // strips * per_item < outer:
+        start = item % strips * width
+        count = min(inner - start, width)
+        for i in range(item // strips * per_item, min((item // strips + 1) * per_item, outer)):
+            source, target = simd.advance(place_of(x, i, 0), start), simd.advance(place_of(out, i, 0), start)
+            if use_grad:
+                slope = simd.advance(place_of(grad, i, 0), start)
+                softmax_strip_backward(slope, grad_step, source, step, target, out_step, depth, count, totals, is_log)
+            else:
+                source_step = step
+                if copied:
+                    copy_strip(source, step, depth, count, copy, width)
+                    source, source_step = copy, width
+                softmax_strip(source, source_step, target, out_step, depth, count, tops, totals, is_log)
+        item = next_item(counter, item)
+
+
+def softmax_items(grad, x, out, use_grad, is_log, along_last, streamed, counter):
+    """Take items until none is left; ``grad`` is not looked at where it is not used."""
+    if along_last:
+        do_rows(grad, x, out, use_grad, is_log, streamed, counter)
+    else:
+        do_columns(grad, x, out, use_grad, is_log, counter)
+    simd.stream_fence()
+
+
+def softmax_parallel(body, workers, grad, x, out, use_grad, is_log, along_last, streamed, counter):
+    """`softmax_items` in ``workers`` threads."""
+    for _ in prange(workers):
+        call_by_address(body, (grad, x, out, use_grad, is_log, along_last, streamed, counter))
+
+
+def softmax_small(x, out, is_log):
+    """Softmax of rows if everything is in order and there is not enough work for threads; whether that was so."""
+    rows, size = x.shape
+    if x.size == 0 or x.size * NS_PER_F32 >= threads.SMALLEST_WORK_NS or not is_plain_rows(x):
+        return False
+    for i in range(rows):
+        softmax_row(row_of(x, i), row_of(out, i), size, is_log, False)
+    return True
+
+
+def _arrays(dtype, axes):
+    return types.Array(dtype, axes, "A", readonly=True), types.Array(dtype, axes, "A")
+
+
+def _argument_types(dtype):
+    read, written = _arrays(dtype, 3)
+    return [read, read, written, *[types.boolean] * 4]
+
+
+_SOFTMAX_F32 = SharedWork(softmax_items, softmax_parallel, _argument_types(types.float32))
+_SOFTMAX_F64 = SharedWork(softmax_items, softmax_parallel, _argument_types(types.float64))
+_SMALL = Direct(softmax_small, types.boolean(*_arrays(types.float32, 2), types.boolean))
+
+
+def softmax_if_small(x, out, is_log):
+    """Whether these arrays were small and in order; then ``out`` is the softmax of each row, or its logarithm.
+
+    Float32 of two axes, ``out`` C-contiguous with the shape of x; nothing else is relied on.
+    """
+    return _SMALL.call(x, out, is_log)
+
+
+def normalize(x, out, is_log, along_last, grad=None):
+    """out = softmax of x, or its logarithm; with grad, x is that result, and out its gradient.
+
+    grad, x, out (A, B, C), all float32 or all float64, last axis contiguous, none empty. Along B, or along C with A 1.
+    ``out`` may be x or grad, and no other array that overlaps them.
+    """
+    work, cost = (_SOFTMAX_F32, NS_PER_F32) if x.itemsize == 4 else (_SOFTMAX_F64, NS_PER_F64)
+    use_grad = grad is not None
+    inputs = [x, grad] if use_grad else [x]
+    streamed = along_last and is_streamed(out, inputs)
+    work(x.size * cost, inputs[-1], x, out, use_grad, is_log, along_last, streamed)
