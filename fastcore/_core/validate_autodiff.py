@@ -148,3 +148,24 @@ def outputs(out: Any, count: int, name: str, *, one_alone: bool = False) -> list
 
 def refuse_output(function: str) -> NoReturn:
     raise TypeError(f"{function} takes no out.")
+
+
+def named_arguments(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    missing, unknown = [name for name in names if name not in given], [name for name in given if name not in names]
+    if missing or unknown:
+        got = ", ".join(given) or "none"
+        raise TypeError(f"the arguments must be {', '.join(names)}, each by its name. Got {got}.")
+
+
+def refuse_variable_arguments() -> NoReturn:
+    raise TypeError("graph needs a function with a parameter for each argument, not *args. Wrap it in a lambda.")
+
+
+def numbers_to_draw(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if np.ndim(value):
+            raise ValueError(f"plot takes numbers for the arguments. Got an array {np.shape(value)} for {name}.")
+
+
+def plot_is_missing() -> NoReturn:
+    raise ImportError("plot needs matplotlib. Install it with: pip install 'fastcore-kernels[plot]'") from None

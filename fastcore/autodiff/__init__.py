@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 _MODULE_OF = {
     name: f"fastcore.autodiff.{module}"
     for module, names in {
+        "expression_graph": ("Graph", "GraphNode", "graph"),
         "gradient": ("grad", "hessian", "jvp", "value_and_grad"),
     }.items()
     for name in names
 }
 
 # Repeated for type checkers, which read only literals; a test holds this list, the table and the imports together.
-__all__ = ["grad", "hessian", "jvp", "value_and_grad"]
+__all__ = ["Graph", "GraphNode", "grad", "graph", "hessian", "jvp", "value_and_grad"]
 
 if TYPE_CHECKING:
+    from fastcore.autodiff.expression_graph import Graph, GraphNode, graph
     from fastcore.autodiff.gradient import grad, hessian, jvp, value_and_grad
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 

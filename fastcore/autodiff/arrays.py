@@ -10,18 +10,53 @@ import numpy as np
 
 from fastcore._core import simd, streaming, validate
 from fastcore._core import validate_autodiff as check
-from fastcore.autodiff.kernels.evaluate import Evaluation
+from fastcore.autodiff.kernels.evaluate import HEAD, PLACE
 from fastcore.autodiff.program import Compiled
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "evaluate_quickly"]
 
-_FLOAT64 = np.dtype(np.float64)
+_FLOAT32, _FLOAT64, _INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+_ndarray, _empty = np.ndarray, np.empty
 _VECTOR_BYTES = simd.VECTOR_BITS // 8
 
 
-@functools.lru_cache(512)
-def _kernel(text: str, dtype: np.dtype) -> Any:
-    return Evaluation(text, dtype)
+# Results up to this size are parts of one array, which takes one allocation.
+_TOGETHER_BYTES = 1 << 13
+
+
+def evaluate_quickly(compiled: Compiled, values: Sequence[Any]) -> Any:
+    """The results for arrays of one shape and one of float32 and float64; None if these are others.
+
+    3 us for a call of 64 elements, where `evaluate` takes 25.
+    """
+    first = values[0]
+    if type(first) is not _ndarray:
+        return None
+    dtype, shape, size = first.dtype, first.shape, first.size
+    if (dtype is not _FLOAT32 and dtype is not _FLOAT64) or size == 0 or not shape:
+        return None
+    plan = _empty(HEAD + 2 * (compiled.outputs + len(values)), _INT64)
+    put = PLACE[dtype].call
+    kept = []  # copies of what has no order to read it in: the plan holds addresses
+    for k, x in enumerate(values):
+        if type(x) is not _ndarray or x.dtype is not dtype or x.shape != shape:
+            return None
+        x = x.reshape(-1)
+        kept.append(x)
+        if not put(plan, k, x, 1):
+            return None
+    plan[2] = False
+    if size <= _TOGETHER_BYTES // 8:
+        results = _empty((compiled.outputs, *shape), dtype)
+        put(plan, len(values), results.reshape(-1), compiled.outputs)
+    else:
+        results = [_new(shape, dtype, compiled.outputs) for _ in range(compiled.outputs)]
+        for k, result in enumerate(results):
+            put(plan, len(values) + k, result.reshape(-1), 1)
+        plan[2] = size * dtype.itemsize * compiled.outputs >= streaming.STREAMED_BYTES
+        plan[3] = len(values)
+    compiled.kernel(dtype)(size * compiled.nanoseconds, plan, compiled.constants)
+    return results
 
 
 def evaluate(
@@ -120,7 +155,7 @@ def _launch(
     head = (len(lengths) - 1, lengths[-1], streamed, len(inputs))
     plan = np.array([*head, *lengths[:-1], *(n for each in places for n in each)], np.int64)
     cost = compiled.nanoseconds * (1.0 if itemsize == 4 else 3.0)
-    _kernel(compiled.text, operands[0].dtype)(size * cost, plan, compiled.constants)
+    compiled.kernel(operands[0].dtype)(size * cost, plan, compiled.constants)
 
 
 def _is_contiguous_along(x: np.ndarray) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastcore._core import validate_autodiff as check
-from fastcore.autodiff.arrays import evaluate
+from fastcore.autodiff.arrays import evaluate, evaluate_quickly
 from fastcore.autodiff.derivatives import adjoints
 from fastcore.autodiff.node import Node
 from fastcore.autodiff.program import Compiled, assemble
@@ -53,6 +53,12 @@ class _Derivative:
         raise NotImplementedError
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if not kwargs and out is None:
+            known = self._plans.get(len(args))
+            if known is not None and known.compiled is not None:
+                quick = evaluate_quickly(known.compiled, args)
+                if quick is not None:
+                    return self.packed(quick, known.pack)
         plan = self._plan(args, kwargs)
         values = plan.form.values(args, kwargs)
         if any(isinstance(each, Node) for each in values):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from fastcore.autodiff.kernels.evaluate import Evaluation
 from fastcore.autodiff.kernels.operations import OPERATIONS
 from fastcore.autodiff.node import Node, is_whole_exponent, reachable
 
@@ -37,6 +39,20 @@ class Compiled:
     def __init__(self, text: str, constants: Sequence[float], outputs: int, nanoseconds: float) -> None:
         self.text, self.outputs, self.nanoseconds = text, outputs, nanoseconds
         self.constants = np.array(constants, np.float64)
+        self._kernels: dict[np.dtype, Evaluation] = {}
+
+    def kernel(self, dtype: np.dtype) -> Evaluation:
+        """What applies it to arrays of float32 or float64."""
+        found = self._kernels.get(dtype)
+        if found is None:
+            found = self._kernels[dtype] = _evaluation(self.text, dtype)
+        return found
+
+
+@functools.lru_cache(512)
+def _evaluation(text: str, dtype: np.dtype) -> Evaluation:
+    """One for all functions that compute the same."""
+    return Evaluation(text, dtype)
 
 
 class _Assembler:

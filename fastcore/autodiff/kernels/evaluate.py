@@ -267,6 +267,28 @@ def _blocks(program, dtype, lanes):
     return evaluate_program
 
 
+def place(plan, number, array, parts):
+    """Write into a plan of one axis where ``parts`` operands are that share an array; whether a kernel can read them.
+
+    They are numbered from ``number`` on, inputs before outputs.
+    """
+    itemsize, size = array.itemsize, array.size // parts
+    plan[0], plan[1], plan[3] = 0, size, number
+    address = simd.address_of(simd.pointer(array))
+    for part in range(parts):
+        plan[HEAD + 2 * (number + part)] = address + part * size * itemsize
+        plan[HEAD + 2 * (number + part) + 1] = itemsize
+    return address % itemsize == 0 and array.strides[0] == itemsize
+
+
+def _place(dtype):
+    arguments = types.Array(types.int64, 1, "C"), types.int64, types.Array(dtype, 1, "A", readonly=True), types.int64
+    return Direct(place, types.boolean(*arguments))
+
+
+PLACE = {np.dtype(np.float32): _place(types.float32), np.dtype(np.float64): _place(types.float64)}
+
+
 class Evaluation:
     """A program made ready for float32 or float64."""
 
