@@ -47,7 +47,7 @@ def evaluate_quickly(compiled: Compiled, values: Sequence[Any]) -> Any:
             return None
     plan[2] = False
     if size <= _TOGETHER_BYTES // 8:
-        results = _empty((compiled.outputs, *shape), dtype)
+        results: Any = _empty((compiled.outputs, *shape), dtype)
         put(plan, len(values), results.reshape(-1), compiled.outputs)
     else:
         results = [_new(shape, dtype, compiled.outputs) for _ in range(compiled.outputs)]

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fastcore._core import validate_autodiff as check
 from fastcore.autodiff.arrays import evaluate
 from fastcore.autodiff.derivatives import adjoints

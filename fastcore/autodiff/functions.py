@@ -20,7 +20,8 @@ def _logaddexp(a: Any, b: Any) -> Node:
     same = apply("equal", a, b)
     distance = apply("absolute", apply("subtract", a, b))
     rest = apply("log1p", apply("exp", -distance))
-    return apply("where", same, apply("add", a, math.log(2.0)), apply("maximum", a, b) + rest)
+    middle = apply("add", apply("multiply", a, 0.5), apply("multiply", b, 0.5))
+    return apply("where", same, middle + math.log(2.0), apply("maximum", a, b) + rest)
 
 
 def _other_if_nan(operation: str, a: Any, b: Any) -> Node:

@@ -40,6 +40,12 @@ class _Derivative:
             plan = self._plans[key] = _Plan(self._argnums, Form(self.__wrapped__, len(args), tuple(kwargs)))
         return plan
 
+    def _compiled(self, plan: _Plan) -> Compiled:
+        if plan.compiled is None:
+            trace = Trace(self.__wrapped__, plan.form)
+            plan.compiled = assemble(trace.inputs, self.nodes(trace, plan.wanted_of(trace)))
+        return plan.compiled
+
     def nodes(self, trace: Trace, wanted: Sequence[Node]) -> list[Node]:
         """What it computes."""
         raise NotImplementedError
@@ -64,10 +70,7 @@ class _Derivative:
         if any(isinstance(each, Node) for each in values):
             return self._inside_trace(plan, values)
         outs = None if out is None else self.unpacked(out, plan.count)
-        if plan.compiled is None:
-            trace = Trace(self.__wrapped__, plan.form)
-            plan.compiled = assemble(trace.inputs, self.nodes(trace, plan.wanted_of(trace)))
-        results: Sequence[Any] = evaluate(plan.compiled, plan.form.names, values, outs)
+        results: Sequence[Any] = evaluate(self._compiled(plan), plan.form.names, values, outs)
         if out is None and results[0].ndim == 0:
             results = [each[()] for each in results]
         return self.packed(results, plan.pack)

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastcore._core import validate_autodiff as check
-from fastcore.autodiff.kernels.operations import OPERATIONS
 
 __all__ = ["BOOLEAN", "Node", "Tape", "apply", "reachable"]
 
@@ -196,6 +195,18 @@ class Node:
 
     __rmatmul__ = __matmul__
 
+    def __mod__(self, other: Any) -> Node:
+        return np.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Node:
+        return np.remainder(other, self)
+
+    def __floordiv__(self, other: Any) -> Node:
+        return np.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Node:
+        return np.floor_divide(other, self)
+
     def __getattr__(self, name: str) -> Any:
         if name in _OF_ARRAYS:
             check.refuse_array(f".{name}")
@@ -292,8 +303,6 @@ def is_whole_exponent(x: Any) -> bool:
 
 def apply(operation: str, *operands: Any) -> Node:
     """An operation on nodes of one tape and on numbers, which become constants."""
-    if operation not in OPERATIONS and not (operation == "power" and is_whole_exponent(operands[1])):
-        check.refuse_function(operation, sorted(OPERATIONS))
     tape = next(each.tape for each in operands if isinstance(each, Node))
     nodes = tuple(_as_node(tape, each) for each in operands)
     if operation in LOGICAL:
@@ -316,4 +325,4 @@ def _as_node(tape: Tape, x: Any) -> Node:
         x = x[()]
     if isinstance(x, bool | np.bool_) or not isinstance(x, int | float | np.integer | np.floating):
         check.refuse_constant(x)
-    return tape.constant(float(x))
+    return tape.constant(check.number(x, "a number in the function"))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastcore.autodiff.kernels.evaluate import Evaluation
-from fastcore.autodiff.kernels.operations import OPERATIONS
 from fastcore.autodiff.node import Node, is_whole_exponent, reachable
 
 __all__ = ["Compiled", "assemble"]
@@ -17,7 +16,7 @@ __all__ = ["Compiled", "assemble"]
 # Numbers that a program spells out; others come with the call, so that another number is not another kernel.
 _LITERALS = {0.0, 0.5, 1.0, 2.0, -1.0}
 # Nanoseconds an element, float32; float64 takes three times as long. What is not here is an instruction or two.
-_NS = {"sqrt": 0.1, "divide": 0.1, "exp": 0.2, "exp2": 0.15, "log": 0.4, "tanh": 0.3, "sigmoid": 0.3, "erf": 0.7}
+_NS = {"sqrt": 0.1, "divide": 0.1, "exp": 0.2, "exp2": 0.15, "log": 0.4, "tanh": 0.3, "sigmoid": 0.3, "power": 2.4}
 _NS_OTHER_FUNCTIONS, _NS_INSTRUCTION, _NS_OPERAND = 0.6, 0.02, 0.1
 _INSTRUCTIONS = {
     "add", "subtract", "multiply", "negative", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
@@ -107,7 +106,7 @@ def assemble(inputs: Sequence[Node], outputs: Sequence[Node]) -> Compiled:
     constants = [x for x in nodes if x.is_constant and not _is_literal(x.value) and not _is_exponent_only(x, nodes)]
     words = {node.index: str(number) for number, node in enumerate([*inputs, *constants])}
     words |= {x.index: repr(x.value) for x in nodes if x.is_constant and _is_literal(x.value)}
-    with_cosine = {x.operands[0].index for x in nodes if x.operation == "cos"} if "sincos" in OPERATIONS else set()
+    with_cosine = {x.operands[0].index for x in nodes if x.operation == "cos"}
     assembler = _Assembler(len(inputs) + len(constants))
     for node in nodes:
         if node.index in words or node.operation == "constant":

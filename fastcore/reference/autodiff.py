@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_LN2, _LN10 = math.log(2.0), math.log(10.0)
+_LN2, _LN10, _DEGREE = math.log(2.0), math.log(10.0), math.pi / 180.0
 # d f(a) = SLOPES[f](a, f(a)) * d a
 _SLOPES: dict[str, Callable[[Any, Any], Any]] = {
     "negative": lambda a, out: -1.0,
@@ -41,6 +41,12 @@ _SLOPES: dict[str, Callable[[Any, Any], Any]] = {
     "arccosh": lambda a, out: 1.0 / np.sqrt((a - 1.0) * (a + 1.0)),
     "arctanh": lambda a, out: 1.0 / ((1.0 - a) * (1.0 + a)),
     "absolute": lambda a, out: np.sign(a),
+    "fabs": lambda a, out: np.sign(a),
+    "conjugate": lambda a, out: 1.0,
+    "deg2rad": lambda a, out: _DEGREE,
+    "radians": lambda a, out: _DEGREE,
+    "rad2deg": lambda a, out: 1.0 / _DEGREE,
+    "degrees": lambda a, out: 1.0 / _DEGREE,
     "sign": lambda a, out: 0.0,
     "floor": lambda a, out: 0.0,
     "ceil": lambda a, out: 0.0,
@@ -115,6 +121,8 @@ _TWO_OPERANDS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "multiply": lambda v, s, out: s[0] * v[1] + v[0] * s[1],
     "divide": lambda v, s, out: (s[0] - out * s[1]) / v[1],
     "power": _power,
+    "float_power": _power,
+    "logaddexp": lambda v, s, out: np.exp(v[0] - out) * s[0] + np.exp(v[1] - out) * s[1],
     "hypot": lambda v, s, out: v[0] / out * s[0] + v[1] / out * s[1],
     "arctan2": lambda v, s, out: (v[1] * s[0] - v[0] * s[1]) / (v[0] * v[0] + v[1] * v[1]),
 }

@@ -52,22 +52,22 @@ def parsed(text):
     return Program(inputs, constants, instructions, tuple(map(_operand, tail.split())))
 
 
-def _run(program, values, literal, apply):
-    """The outputs; ``values`` holds inputs and constants, ``apply(function, operands)`` computes an operation."""
+def run(program, values, literal, apply):
+    """The outputs; ``values`` holds inputs and constants, ``apply(name, operands)`` computes an operation."""
 
     def value_of(operand):
         return literal(operand) if isinstance(operand, float) else values[operand]
 
     for name, operands in program.instructions:
-        result = apply(OPERATIONS[name], [value_of(each) for each in operands])
+        result = apply(name, [value_of(each) for each in operands])
         values.extend(result if RESULTS.get(name, 1) > 1 else [result])
     return [value_of(each) for each in program.outputs]
 
 
-def _emit_call(context, builder, function, operands):
-    """Call what is a function in compiled code; operands and the result, or results, are pairs of type and value."""
+def _emit_call(context, builder, name, operands):
+    """Call an operation in compiled code; operands and the result, or results, are pairs of type and value."""
     typing = context.typing_context
-    kind = typing.resolve_value_type(function)
+    kind = typing.resolve_value_type(OPERATIONS[name])
     sig = kind.get_call_type(typing, tuple(each for each, _ in operands), {})
     implementation = context.get_function(kind, sig)
     result = implementation(builder, [value for _, value in operands])
@@ -100,7 +100,7 @@ def _emit_blocks(context, builder, vector, program, args):
         pointers = [builder.inttoptr(each, kind.as_pointer()) for each in addresses]
         values = [(vector, builder.load(each, align=itemsize)) for each in pointers[: program.inputs]]
         apply = functools.partial(_emit_call, context, builder)
-        results = [value for _, value in _run(program, values + fixed, literal, apply)]
+        results = [value for _, value in run(program, values + fixed, literal, apply)]
         targets = pointers[program.inputs :]
         with builder.if_else(streamed) as (past_caches, through_caches):
             with past_caches:
@@ -135,7 +135,7 @@ def _evaluate_in_python(program, lanes, table, constants, blocks, streamed):
         pointers = [simd.pointer_at(start + block * step, constants.dtype) for start, step in entries]
         values = [simd.load(each, lanes) for each in pointers[: program.inputs]]
         literal = functools.partial(simd.broadcast, lanes=lanes, dtype=constants.dtype)
-        results = _run(program, values + fixed, literal, lambda function, operands: function(*operands))
+        results = run(program, values + fixed, literal, lambda name, operands: OPERATIONS[name](*operands))
         for target, value in zip(pointers[program.inputs :], results):
             simd.store(target, value)
 

@@ -19,20 +19,9 @@ def minimum(a, b):
 
 
 @kernel
-def absolute(a):
-    """Without the sign."""
-    return simd.maximum(-a, a)
-
-
-@kernel
 def sign(a):
     """-1, 1, or the argument itself where that is 0 or NaN."""
     return simd.select(a > 0.0, 1.0, simd.select(a < 0.0, -1.0, a))
-
-
-def logical_not(a):
-    """True where the mask is not set."""
-    return ~a
 
 
 # Programs name their operations by these words; those of `simd` are called as there.
@@ -55,16 +44,12 @@ OPERATIONS = {
     "where": simd.select,
     "maximum": maximum,
     "minimum": minimum,
-    "absolute": absolute,
     "sign": sign,
-    "sqrt": simd.sqrt,
-    "erf": simd.erf,
-    "sigmoid": simd.sigmoid,
 }
-_ELEMENTARY = (
-    "exp exp2 expm1 log log1p log2 log10 sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh cbrt"
-    " arctan2 power hypot floor ceil trunc rint sincos"
+_FROM_SIMD = (
+    "absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh cbrt ceil cos cosh erf exp exp2 expm1 floor hypot"
+    " log log10 log1p log2 power rint sigmoid sin sincos sinh sqrt tan tanh trunc"
 )
-OPERATIONS |= {name: getattr(simd, name) for name in _ELEMENTARY.split() if hasattr(simd, name)}
+OPERATIONS |= {name: getattr(simd, name) for name in _FROM_SIMD.split()}
 # How many values an operation has, where it is not one.
 RESULTS = {"sincos": 2}
