@@ -14,8 +14,10 @@ FEWEST = {
     "Gelu": 4,
     "GroupNormalization": 2,
     "LayerNormalization": 19,
+    "LogSoftmax": 7,
     "RMSNormalization": 19,
     "Shrink": 1,
+    "Softmax": 7,
     "Swish": 1,
 }
 
@@ -50,6 +52,14 @@ def dropout(attributes, x, ratio=None, training=False):
     return [y, y != 0]
 
 
+def softmax(attributes, x):
+    return [nn.softmax(x, attributes.get("axis", -1))]
+
+
+def log_softmax(attributes, x):
+    return [nn.log_softmax(x, attributes.get("axis", -1))]
+
+
 def gelu(attributes, x):
     return [nn.gelu(x, attributes.get("approximate", b"none").decode())]
 
@@ -68,8 +78,10 @@ OPERATORS = {
     "Gelu": gelu,
     "GroupNormalization": group_normalization,
     "LayerNormalization": layer_normalization,
+    "LogSoftmax": log_softmax,
     "RMSNormalization": rms_normalization,
     "Shrink": shrink,
+    "Softmax": softmax,
     "Swish": swish,
 }
 
