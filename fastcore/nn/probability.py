@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate, validate_activation, validate_nn
-from fastcore.nn.kernels.softmax import normalize, softmax_if_small
-from fastcore.nn.rows import put_rows, target_rows
+from fastcore.nn.kernels.softmax import FEWEST_SHARED, normalize, normalize_few
+from fastcore.nn.rows import are_few, put_rows, target_rows
 
 _FLOAT32 = np.dtype(np.float32)
-_ndarray = np.ndarray
 _empty = np.empty
 
 
@@ -41,19 +40,8 @@ def softmax(input: Any, dim: int = -1, *, dtype: Any = None, out: np.ndarray | N
     The largest element is subtracted first, so that nothing overflows. Vectors hold neighbours of the last axis,
     whatever `dim` is. One row, or one strip of neighbouring columns, is done by one thread.
     """
-    # The short way for a few rows of scores: 1.5 us against 15 us; the rest as in `rms_norm`.
-    if (
-        type(input) is _ndarray
-        and dtype is out is None
-        and input.dtype is _FLOAT32
-        and input.ndim == 2
-        and type(dim) is int
-        and dim == -1
-    ):
-        result = _empty(input.shape, _FLOAT32)
-        if softmax_if_small(input, result, False):
-            return result
-    return _normalize({"input": input}, dim, dtype, out, is_log=False)
+    result = _of_few(input, dim, dtype, out, is_log=False)
+    return _normalize({"input": input}, dim, dtype, out, is_log=False) if result is None else result
 
 
 def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -72,18 +60,8 @@ def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None, out: np.ndarray
     ValueError : no such axis, or out has another shape or cannot be written
     TypeError : unsupported dtypes
     """
-    if (
-        type(input) is _ndarray
-        and dtype is out is None
-        and input.dtype is _FLOAT32
-        and input.ndim == 2
-        and type(dim) is int
-        and dim == -1
-    ):
-        result = _empty(input.shape, _FLOAT32)
-        if softmax_if_small(input, result, True):
-            return result
-    return _normalize({"input": input}, dim, dtype, out, is_log=True)
+    result = _of_few(input, dim, dtype, out, is_log=True)
+    return _normalize({"input": input}, dim, dtype, out, is_log=True) if result is None else result
 
 
 def softmax_backward(
@@ -108,6 +86,9 @@ def softmax_backward(
     ValueError : shapes disagree, or no such axis
     TypeError : unsupported or mixed dtypes
     """
+    result = _of_few(output, dim, dtype, out, grad_out, is_log=False)
+    if result is not None:
+        return result
     return _normalize({"output": output, "grad_out": grad_out}, dim, dtype, out, is_log=False)
 
 
@@ -129,7 +110,26 @@ def log_softmax_backward(
     ValueError : shapes disagree, or no such axis
     TypeError : unsupported or mixed dtypes
     """
+    result = _of_few(output, dim, dtype, out, grad_out, is_log=True)
+    if result is not None:
+        return result
     return _normalize({"output": output, "grad_out": grad_out}, dim, dtype, out, is_log=True)
+
+
+def _of_few(input: Any, dim: Any, dtype: Any, out: Any, *grad: Any, is_log: bool) -> np.ndarray | None:
+    """The short way for a few rows of scores: 1.5 us against 15 us. None if that is not what came."""
+    if (
+        dtype is not None
+        or out is not None
+        or type(dim) is not int
+        or dim != -1
+        or not are_few(FEWEST_SHARED, input, *grad)
+    ):
+        return None
+    result = _empty(input.shape, _FLOAT32)
+    form = (1, -1, input.shape[-1] if input.ndim else 1)
+    normalize_few(input.reshape(form), result.reshape(form), is_log, *[x.reshape(form) for x in grad])
+    return result
 
 
 def _normalize(named: dict[str, Any], dim: int, dtype: Any, out: np.ndarray | None, *, is_log: bool) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 from numba import prange, types
 
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
-from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest, take
+from fastcore._core.work import ALONE, SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import first_piece, is_streamed, put, sigmoid_and_rest, take
 from fastcore.nn.kernels.layer_norm import row_of
 
 # Elements of an item: 1.5 us of work for float32, and a row longer than that is shared by threads.
@@ -121,38 +122,22 @@ def activate_parallel(body, workers, grad, x, bias, out, use_grad, use_tanh, str
         call_by_address(body, (grad, x, bias, out, use_grad, use_tanh, streamed, counter))
 
 
-def activate_small(x, out, use_tanh):
-    """GELU without a bias if everything is in order and there is not enough work for threads; whether that was so."""
-    rows, size = x.shape
-    if x.size == 0 or x.size * NS_PER_F32 >= threads.SMALLEST_WORK_NS or not is_plain_rows(x):
-        return False
-    for i in range(rows):
-        row = row_of(x, i)
-        activate_span(row, row, False, row_of(out, i), size, use_tanh, False)
-    return True
-
-
 def _argument_types(dtype):
     read, vector = types.Array(dtype, 2, "A", readonly=True), types.Array(dtype, 1, "C", readonly=True)
     return [read, read, vector, types.Array(dtype, 2, "A"), types.boolean, types.boolean, types.boolean]
 
 
-def _small_signature(dtype):
-    _, x, _, out, _, use_tanh, _ = _argument_types(dtype)
-    return types.boolean(x, out, use_tanh)
-
-
 _ACTIVATE_F32 = SharedWork(activate_items, activate_parallel, _argument_types(types.float32))
 _ACTIVATE_F64 = SharedWork(activate_items, activate_parallel, _argument_types(types.float64))
-_SMALL = Direct(activate_small, _small_signature(types.float32))
+_NO_BIAS = np.empty(0, np.float32)
+# Elements that threads share.
+FEWEST_SHARED = int(threads.SMALLEST_WORK_NS / NS_PER_F32)
 
 
-def activate_if_small(x, out, use_tanh):
-    """Whether these arrays were small and in order; then ``out`` is gelu(x).
-
-    Float32 of two axes, ``out`` C-contiguous with the shape of x; nothing else is relied on.
-    """
-    return _SMALL.call(x, out, use_tanh)
+def activate_few(x, out, use_tanh, grad=None):
+    """out = gelu(x), or its derivative times grad; all (N, D) float32, C-contiguous, of less than `FEWEST_SHARED`."""
+    use_grad = grad is not None
+    _ACTIVATE_F32.body.call(grad if use_grad else x, x, _NO_BIAS, out, use_grad, use_tanh, False, ALONE)
 
 
 def activate(x, bias, out, use_tanh, grad=None):

@@ -6,9 +6,9 @@ from numba import prange, types
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
-from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import is_plain_rows, is_streamed
-from fastcore.nn.kernels.layer_norm import ITEM_ELEMENTS, row_of
+from fastcore._core.work import ALONE, SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import is_streamed
+from fastcore.nn.kernels.layer_norm import ITEM_ELEMENTS
 from fastcore.nn.kernels.softmax_columns import copy_strip, softmax_strip, softmax_strip_backward
 from fastcore.nn.kernels.softmax_rows import softmax_row, softmax_row_backward
 
@@ -98,36 +98,21 @@ def softmax_parallel(body, workers, grad, x, out, use_grad, is_log, along_last, 
         call_by_address(body, (grad, x, out, use_grad, is_log, along_last, streamed, counter))
 
 
-def softmax_small(x, out, is_log):
-    """Softmax of rows if everything is in order and there is not enough work for threads; whether that was so."""
-    rows, size = x.shape
-    if x.size == 0 or x.size * NS_PER_F32 >= threads.SMALLEST_WORK_NS or not is_plain_rows(x):
-        return False
-    for i in range(rows):
-        softmax_row(row_of(x, i), row_of(out, i), size, is_log, False)
-    return True
-
-
-def _arrays(dtype, axes):
-    return types.Array(dtype, axes, "A", readonly=True), types.Array(dtype, axes, "A")
-
-
 def _argument_types(dtype):
-    read, written = _arrays(dtype, 3)
-    return [read, read, written, *[types.boolean] * 4]
+    read = types.Array(dtype, 3, "A", readonly=True)
+    return [read, read, types.Array(dtype, 3, "A"), *[types.boolean] * 4]
 
 
 _SOFTMAX_F32 = SharedWork(softmax_items, softmax_parallel, _argument_types(types.float32))
 _SOFTMAX_F64 = SharedWork(softmax_items, softmax_parallel, _argument_types(types.float64))
-_SMALL = Direct(softmax_small, types.boolean(*_arrays(types.float32, 2), types.boolean))
+# Elements that threads share.
+FEWEST_SHARED = int(threads.SMALLEST_WORK_NS / NS_PER_F32)
 
 
-def softmax_if_small(x, out, is_log):
-    """Whether these arrays were small and in order; then ``out`` is the softmax of each row, or its logarithm.
-
-    Float32 of two axes, ``out`` C-contiguous with the shape of x; nothing else is relied on.
-    """
-    return _SMALL.call(x, out, is_log)
+def normalize_few(x, out, is_log, grad=None):
+    """`normalize` along the last axis; all (1, N, D) float32, C-contiguous, of less than `FEWEST_SHARED`."""
+    use_grad = grad is not None
+    _SOFTMAX_F32.body.call(grad if use_grad else x, x, out, use_grad, is_log, True, False, ALONE)
 
 
 def normalize(x, out, is_log, along_last, grad=None):

@@ -5,7 +5,7 @@ from numba import prange, types
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
-from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
+from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest, take
 from fastcore.nn.kernels.layer_norm import row_of
 
@@ -116,6 +116,18 @@ def gate_if_small(gate, up, use_up, out):
     Float32 of two axes, ``out`` C-contiguous with the shape of gate; nothing else is relied on.
     """
     return _SMALL.call(gate, up, use_up, out)
+
+
+# Elements that threads share.
+FEWEST_SHARED = int(threads.SMALLEST_WORK_NS / NS_PER_F32)
+
+
+def gate_few_backward(grad, gate, grad_gate, up=None, grad_up=None):
+    """`gate_rows_backward` of less than `FEWEST_SHARED` float32, C-contiguous."""
+    if up is None:
+        _GATE_F32.body.call(grad, gate, gate, True, False, grad_gate, grad_gate, False, ALONE)
+    else:
+        _GATE_F32.body.call(grad, gate, up, True, True, grad_gate, grad_up, False, ALONE)
 
 
 def gate_rows(gate, out, up=None):
