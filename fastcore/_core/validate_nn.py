@@ -1,11 +1,12 @@
 """Shapes of normalisation and activations."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from fastcore._core.validate import index
+from fastcore._core.validate import index, kind_of, output_array, shares_memory
 
 
 def shape_of_last_axis(bias: np.ndarray, input: np.ndarray) -> None:
@@ -38,3 +39,29 @@ def shapes_of_vectors(vectors: Mapping[str, np.ndarray], axes: tuple[int, ...]) 
     for name, x in vectors.items():
         if x.shape != axes:
             raise ValueError(f"{name} must have the shape normalized_shape, {axes}. Got {x.shape}.")
+
+
+def gradient_outputs(
+    out: Any, shapes: Mapping[str, tuple[int, ...] | None], dtype: np.dtype
+) -> tuple[np.ndarray | None, ...]:
+    """`out` of a function with several gradients: for each, in the order of `shapes`, an array or None for a new one.
+
+    A gradient that is not asked for has the shape None.
+    """
+    if out is None:
+        return (None,) * len(shapes)
+    rule = f"out must be a tuple of {len(shapes)} arrays or None, for {', '.join(shapes)}."
+    if not isinstance(out, tuple):
+        raise TypeError(f"{rule} Got {kind_of(out)}.")
+    if len(out) != len(shapes):
+        raise ValueError(f"{rule} Got {len(out)}.")
+    given = {f"out[{i}]": x for i, x in enumerate(out) if x is not None}
+    for (name, shape), at in zip(shapes.items(), (f"out[{i}]" for i in range(len(out))), strict=True):
+        if at in given and shape is None:
+            raise ValueError(f"{at} must be None: there is no {name} to have a gradient. Got {kind_of(given[at])}.")
+        if at in given and shape is not None:
+            output_array(given[at], shape, dtype, at)
+    for (name, a), (other, b) in combinations(given.items(), 2):
+        if shares_memory(a, [b]):
+            raise ValueError(f"{name} and {other} must not overlap: both are written.")
+    return out

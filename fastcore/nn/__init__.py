@@ -14,6 +14,7 @@ _MODULE_OF = {
         "batch_normalization": ("batch_norm", "batch_norm_backward", "fold_batch_norm"),
         "group_normalization": ("group_norm", "group_norm_backward"),
         "normalization": ("add_layer_norm", "layer_norm", "rms_norm"),
+        "normalization_backward": ("add_layer_norm_backward", "layer_norm_backward", "rms_norm_backward"),
         "optimizer": ("adam_step", "adamw_step", "sgd_step"),
         "penalties": ("elastic_net_penalty", "l1_penalty", "l2_penalty"),
         "proximal": ("prox_elastic_net", "prox_group_lasso", "prox_l2", "soft_threshold"),
@@ -28,6 +29,7 @@ __all__ = [
     "adam_step",
     "adamw_step",
     "add_layer_norm",
+    "add_layer_norm_backward",
     "batch_norm",
     "batch_norm_backward",
     "dropout",
@@ -41,12 +43,14 @@ __all__ = [
     "l1_penalty",
     "l2_penalty",
     "layer_norm",
+    "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "prox_elastic_net",
     "prox_group_lasso",
     "prox_l2",
     "rms_norm",
+    "rms_norm_backward",
     "sgd_step",
     "silu",
     "silu_backward",
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
     from fastcore.nn.batch_normalization import batch_norm, batch_norm_backward, fold_batch_norm
     from fastcore.nn.group_normalization import group_norm, group_norm_backward
     from fastcore.nn.normalization import add_layer_norm, layer_norm, rms_norm
+    from fastcore.nn.normalization_backward import add_layer_norm_backward, layer_norm_backward, rms_norm_backward
     from fastcore.nn.optimizer import adam_step, adamw_step, sgd_step
     from fastcore.nn.penalties import elastic_net_penalty, l1_penalty, l2_penalty
     from fastcore.nn.probability import log_softmax, log_softmax_backward, softmax, softmax_backward

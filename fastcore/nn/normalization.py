@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 
 from fastcore._core import validate, validate_nn
+from fastcore.nn.kernels import layer_norm as layer_kernels
 from fastcore.nn.kernels import rms_norm as rms_kernels
-from fastcore.nn.kernels.layer_norm import normalize
+from fastcore.nn.norm_arguments import EPSILON_F32, default_epsilon, flat_vector, is_short, two_axes
 from fastcore.nn.rows import as_rows, put_rows, target_rows
 
 _FLOAT32 = np.dtype(np.float32)
-_ndarray = np.ndarray
 _empty = np.empty
-# eps of `rms_norm` where none is given: of the dtype that is computed in.
-_EPSILON_F32, _EPSILON_F64 = 2.0**-23, 2.0**-52
 
 
 def layer_norm(
@@ -51,6 +49,13 @@ def layer_norm(
     The variance divides by the number of elements, as in PyTorch, and is summed around the mean: 1e4 + noise in float32
     is normalised to float32's accuracy. Source: Ba, Kiros and Hinton 2016, "Layer Normalization", eq. 4.
     """
+    # The short way for small float32 arrays: 9 us against 30 us for 64 rows of 768. What compiled code does not find in
+    # order goes on to what checks everything and has the messages.
+    if out is None and is_short(input, normalized_shape, weight, bias, eps):
+        result = _empty(input.shape, _FLOAT32)
+        rows, target = two_axes(input, result)
+        if layer_kernels.normalize_if_small(rows, None, weight, bias, eps, target):
+            return result
     return _normalize({"input": input}, normalized_shape, weight, bias, eps, out)
 
 
@@ -81,6 +86,12 @@ def add_layer_norm(
     ValueError : shapes disagree, or eps is negative
     TypeError : unsupported or mixed dtypes
     """
+    # As in `layer_norm`.
+    if residual is not None and out is None and is_short(input, normalized_shape, weight, bias, eps, residual):
+        result = _empty(input.shape, _FLOAT32)
+        rows, others, target = two_axes(input, residual, result)
+        if layer_kernels.normalize_if_small(rows, others, weight, bias, eps, target):
+            return result
     return _normalize({"input": input, "residual": residual}, normalized_shape, weight, bias, eps, out)
 
 
@@ -113,23 +124,11 @@ def rms_norm(
     -----
     Source: Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", eq. 4.
     """
-    # The short way for a token of a language model: 2 us against 14 us. What compiled code does not find in order goes
-    # on to what checks everything and has the messages.
-    if (
-        type(input) is type(weight) is _ndarray
-        and out is None
-        and type(normalized_shape) is int
-        and (eps is None or type(eps) is float)
-        and input.dtype is weight.dtype is _FLOAT32
-        and weight.ndim == 1
-        and input.shape[-1:] == (normalized_shape,)
-        and normalized_shape
-    ):
+    # The short way for a token of a language model: 2 us against 14 us, as in `layer_norm`.
+    if out is None and is_short(input, normalized_shape, weight, weight, 0.0 if eps is None else eps):
         result = _empty(input.shape, _FLOAT32)
-        is_flat = input.ndim == 2
-        rows = input if is_flat else input.reshape(-1, normalized_shape)
-        target = result if is_flat else result.reshape(rows.shape)
-        if rms_kernels.normalize_if_small(rows, weight, _EPSILON_F32 if eps is None else eps, target):
+        rows, target = two_axes(input, result)
+        if rms_kernels.normalize_if_small(rows, weight, EPSILON_F32 if eps is None else eps, target):
             return result
     return _rms_norm(input, normalized_shape, weight, eps, out)
 
@@ -142,12 +141,11 @@ def _rms_norm(input: Any, normalized_shape: Any, weight: Any, eps: Any, out: np.
     computing = validate.computing_dtype(dtype)
     axes = validate_nn.normalized_axes(normalized_shape, input)
     validate_nn.shapes_of_vectors(vectors, axes)
-    default = _EPSILON_F64 if dtype == np.float64 else _EPSILON_F32
-    eps = default if eps is None else validate.not_negative_float(eps, "eps")
+    eps = default_epsilon(dtype) if eps is None else validate.not_negative_float(eps, "eps")
     result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)
     if input.size:
         size = math.prod(axes)
-        scale = _flat(vectors.get("weight"), np.ones, size, computing)
+        scale = flat_vector(vectors.get("weight"), np.ones, size, computing)
         rows = as_rows(input, size, computing)
         target = target_rows(result, [rows], [scale])
         rms_kernels.normalize(rows, scale, eps, target)
@@ -172,16 +170,11 @@ def _normalize(
     result = np.empty(input.shape, dtype) if out is None else validate.output_array(out, input.shape, dtype)
     if input.size:
         size = math.prod(axes)
-        scale = _flat(vectors.get("weight"), np.ones, size, computing)
-        shift = _flat(vectors.get("bias"), np.zeros, size, computing)
+        scale = flat_vector(vectors.get("weight"), np.ones, size, computing)
+        shift = flat_vector(vectors.get("bias"), np.zeros, size, computing)
         rows = [as_rows(x, size, computing) for x in arrays.values()]
         target = target_rows(result, rows, [scale, shift])
         residual = rows[1] if len(rows) == 2 else np.empty((0, size), computing)
-        normalize(rows[0], residual, scale, shift, eps, target)
+        layer_kernels.normalize(rows[0], residual, scale, shift, eps, target)
         put_rows(target, result)
     return result
-
-
-def _flat(vector: np.ndarray | None, default: Any, size: int, dtype: np.dtype) -> np.ndarray:
-    """`vector`, or what stands for none, as (size,)."""
-    return default(size, dtype) if vector is None else np.ascontiguousarray(vector, dtype).reshape(size)

@@ -82,7 +82,14 @@ from fastcore.reference.metrics_uplift import (
     uplift_curve,
 )
 from fastcore.reference.multi_head import multi_head_attention
-from fastcore.reference.normalization import add_layer_norm, layer_norm, rms_norm
+from fastcore.reference.normalization import (
+    add_layer_norm,
+    add_layer_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 from fastcore.reference.optimizer import adam_step, adamw_step, sgd_step
 from fastcore.reference.penalties import elastic_net_penalty, l1_penalty, l2_penalty
 from fastcore.reference.philox import dropout_mask, philox4x32
@@ -126,6 +133,7 @@ __all__ = [
     "adam_step",
     "adamw_step",
     "add_layer_norm",
+    "add_layer_norm_backward",
     "adjusted_mutual_info_score",
     "adjusted_rand_score",
     "all_gather",
@@ -172,6 +180,7 @@ __all__ = [
     "l2_penalty",
     "language_model",
     "layer_norm",
+    "layer_norm_backward",
     "lift_curve",
     "lift_score",
     "linear",
@@ -221,6 +230,7 @@ __all__ = [
     "recall_score",
     "regression_report",
     "rms_norm",
+    "rms_norm_backward",
     "roc_auc_score",
     "roc_curve",
     "root_mean_squared_error",

@@ -66,6 +66,23 @@ def main():
         nn.add_layer_norm(x, residual, shape[1], weight, bias, out=out)
         want = reference.add_layer_norm(x, residual, shape[1], weight, bias)
         np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-4)
+        got = nn.add_layer_norm_backward(out, x, residual, shape[1], weight, bias)
+        for a, b in zip(got, reference.add_layer_norm_backward(out, x, residual, shape[1], weight, bias), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-3)
+        for arrays in ((weight,), (weight, bias)):
+            backward, twin = (
+                getattr(library, "rms_norm_backward" if len(arrays) == 1 else "layer_norm_backward")
+                for library in (nn, reference)
+            )
+            want = twin(residual, x, shape[1], *arrays)
+            grad_x, *sums = backward(residual, x, shape[1], *arrays)
+            backward(residual, x, shape[1], *arrays, out=(out, *(None for _ in sums)))
+            np.testing.assert_array_equal(out, grad_x)
+            for a, b in zip((grad_x, *sums), want, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+        np.testing.assert_array_equal(
+            nn.layer_norm(x, shape[1], weight, bias, out=out), nn.layer_norm(x, shape[1], weight, bias)
+        )
         for approximate in ("none", "tanh"):
             nn.gelu(x, approximate, bias=bias, out=out)
             want = reference.gelu(x, approximate, bias=bias)

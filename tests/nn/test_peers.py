@@ -10,8 +10,10 @@ from fastcore.nn import (
     elastic_net_penalty,
     gelu,
     layer_norm,
+    layer_norm_backward,
     prox_group_lasso,
     rms_norm,
+    rms_norm_backward,
     silu,
     soft_threshold,
     swiglu,
@@ -38,6 +40,21 @@ def test_layer_norm_equals_torch(rng, functional, shape, axes, dtype):
     np.testing.assert_allclose(layer_norm(x, axes, weight, bias, 1e-3), want, rtol=0, atol=TOLERANCE[dtype])
     want = functional.layer_norm(tensors[0] + torch.from_numpy(residual), axes, *tensors[1:]).numpy()
     np.testing.assert_allclose(add_layer_norm(x, residual, axes, weight, bias), want, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("function", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("shape, axes", [((4, 7, 384), (384,)), ((3, 5, 6), (5, 6)), ((2, 1000), (1000,))])
+def test_normalization_backward_equals_torch(rng, functional, function, shape, axes, dtype):
+    torch = pytest.importorskip("torch")
+    x, grad_out = rng.normal(size=(2, *shape)).astype(dtype)
+    vectors = list(rng.normal(size=(2 if function == "layer_norm" else 1, *axes)).astype(dtype))
+    tensors = [torch.from_numpy(a).requires_grad_() for a in (x, *vectors)]
+    result = getattr(functional, function)(tensors[0], axes, *tensors[1:], eps=1e-3)
+    want = torch.autograd.grad(result, tensors, torch.from_numpy(grad_out))
+    backward = {"layer_norm": layer_norm_backward, "rms_norm": rms_norm_backward}[function]
+    for a, b in zip(backward(grad_out, x, axes, *vectors, eps=1e-3), want, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=TOLERANCE[dtype] * 4)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -6,8 +6,18 @@ from numba import prange, types
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
-from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.layer_norm import ITEM_ELEMENTS, UNROLL, row_of
+from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.layer_norm import (
+    ITEM_ELEMENTS,
+    STREAMED_ITEM_ELEMENTS,
+    UNROLL,
+    are_plain_rows,
+    head_of,
+    is_plain_vector,
+    is_streamed,
+    put,
+    row_of,
+)
 
 # Serial nanoseconds per byte of a row, for the choice between serial and parallel: 0.15 ns a float32 from cache.
 NS_PER_BYTE = 0.04
@@ -28,34 +38,46 @@ def mean_square(row, size):
     for first in range(whole, size, lanes):
         p = simd.load_first(simd.advance(row, first), lanes, size - first)
         a = simd.fma(p, p, a)
-    return simd.reduce_add((a + b) + (c + d)) / size
+    return simd.reduce_add((a + b) + (c + d)) * (1.0 / size)
 
 
 @kernel
-def divide_row(row, epsilon, weight, out, size):
+def divide_some(row, inverse, weight, out, first, count):
+    """`divide_row` for ``count`` elements, fewer than a vector has lanes."""
+    lanes = lanes_of(row)
+    if count > 0:
+        scale = simd.load_first(simd.advance(weight, first), lanes, count)
+        normal = simd.load_first(simd.advance(row, first), lanes, count) * filled(row, inverse)
+        simd.store_first(simd.advance(out, first), normal * scale, count)
+
+
+@kernel
+def divide_row(row, epsilon, weight, out, head, size, streamed):
     """out = row / sqrt(mean square + epsilon) * weight; ``out`` may be ``row``."""
     lanes = lanes_of(row)
-    factor = filled(row, 1.0 / np.sqrt(mean_square(row, size) + epsilon))
-    whole = size - size % lanes
-    for first in range(0, whole, lanes):
+    inverse = 1.0 / np.sqrt(mean_square(row, size) + epsilon)
+    factor = filled(row, inverse)
+    whole = size - (size - head) % lanes
+    divide_some(row, inverse, weight, out, 0, head)
+    for first in range(head, whole, lanes):
         scale = simd.load(simd.advance(weight, first), lanes)
-        simd.store(simd.advance(out, first), simd.load(simd.advance(row, first), lanes) * factor * scale)
-    if whole < size:
-        count = size - whole
-        scale = simd.load_first(simd.advance(weight, whole), lanes, count)
-        normal = simd.load_first(simd.advance(row, whole), lanes, count) * factor
-        simd.store_first(simd.advance(out, whole), normal * scale, count)
+        put(simd.advance(out, first), simd.load(simd.advance(row, first), lanes) * factor * scale, streamed)
+    divide_some(row, inverse, weight, out, whole, size - whole)
 
 
 def normalize_items(x, weight, epsilon, out, counter):
     """Take blocks of rows until none is left."""
     rows, size = x.shape
-    per_item = max(1, ITEM_ELEMENTS // size)
+    streamed = is_streamed(out, x)
+    per_item = max(1, (STREAMED_ITEM_ELEMENTS if streamed else ITEM_ELEMENTS) // size)
     item = next_item(counter, -1)
     while item * per_item < rows:
         for i in range(item * per_item, min((item + 1) * per_item, rows)):
-            divide_row(row_of(x, i), epsilon, simd.pointer(weight), row_of(out, i), size)
+            target = row_of(out, i)
+            head = head_of(target, x.itemsize, size)
+            divide_row(row_of(x, i), epsilon, simd.pointer(weight), target, head, size, streamed)
         item = next_item(counter, item)
+    simd.stream_fence()
 
 
 def normalize_parallel(body, workers, x, weight, epsilon, out, counter):
@@ -64,20 +86,17 @@ def normalize_parallel(body, workers, x, weight, epsilon, out, counter):
         call_by_address(body, (x, weight, epsilon, out, counter))
 
 
-def normalize_small(x, weight, epsilon, out):
-    """Normalise if everything is in order and there is not enough work for threads; whether that was so."""
+def normalize_small(x, weight, epsilon, out, body):
+    """Normalise if everything is in order and there is not enough work for threads; whether that was so.
+
+    ``body`` is the address of `normalize_items`.
+    """
     rows, size = x.shape
-    itemsize = x.itemsize
-    if x.size == 0 or weight.size != size or x.size * itemsize * NS_PER_BYTE >= threads.SMALLEST_WORK_NS:
+    if x.size == 0 or x.size * x.itemsize * NS_PER_BYTE >= threads.SMALLEST_WORK_NS:
         return False
-    if not 0.0 <= epsilon < np.inf:
+    if not (0.0 <= epsilon < np.inf and are_plain_rows(x, rows, size) and is_plain_vector(weight, size)):
         return False
-    odd = x.ctypes.data % itemsize + x.strides[0] % itemsize + weight.ctypes.data % itemsize
-    if odd != 0 or x.strides[1] != itemsize or weight.strides[0] != itemsize:
-        return False
-    for i in range(rows):
-        divide_row(row_of(x, i), epsilon, simd.pointer(weight), row_of(out, i), size)
-    return True
+    return call_by_address(body, (x, weight, epsilon, out, ALONE))
 
 
 def _argument_types(dtype, layout="C"):
@@ -87,7 +106,7 @@ def _argument_types(dtype, layout="C"):
 
 _NORMALIZE_F32 = SharedWork(normalize_items, normalize_parallel, _argument_types(types.float32))
 _NORMALIZE_F64 = SharedWork(normalize_items, normalize_parallel, _argument_types(types.float64))
-_SMALL = Direct(normalize_small, types.boolean(*_argument_types(types.float32, "A")))
+_SMALL = Direct(normalize_small, types.boolean(*_argument_types(types.float32, "A"), types.int64))
 
 
 def normalize_if_small(x, weight, epsilon, out):
@@ -95,7 +114,7 @@ def normalize_if_small(x, weight, epsilon, out):
 
     x (N, D), weight (.,), out (N, D), C-contiguous: float32; nothing else is relied on. All checks in compiled code.
     """
-    return _SMALL.call(x, weight, epsilon, out)
+    return _SMALL.call(x, weight, epsilon, out, _NORMALIZE_F32.body.address)
 
 
 def normalize(x, weight, epsilon, out):
