@@ -55,7 +55,7 @@ def layer_norm_backward(
     if out is None and is_short(input, normalized_shape, weight, bias, eps, grad_out):
         grad_input = _empty(input.shape, _FLOAT32)
         rows, slopes, target = two_axes(input, grad_out, grad_input)
-        sums = new_sums(*rows.shape, 2, _FLOAT32)
+        sums = new_sums(rows.shape, 2, _FLOAT32)
         if layer_kernels.gradient_if_small(slopes, rows, None, weight, eps, target, sums):
             return grad_input, *_vectors(sums[0].reshape(2, -1), (weight, bias), (None, None))
     return _layer_norm_backward(grad_out, {"input": input}, normalized_shape, weight, bias, eps, out)
@@ -128,7 +128,7 @@ def rms_norm_backward(
     if out is None and is_short(input, normalized_shape, weight, weight, 0.0 if eps is None else eps, grad_out):
         grad_input = _empty(input.shape, _FLOAT32)
         rows, slopes, target = two_axes(input, grad_out, grad_input)
-        sums = new_sums(*rows.shape, 1, _FLOAT32)
+        sums = new_sums(rows.shape, 1, _FLOAT32)
         if rms_kernels.gradient_if_small(slopes, rows, weight, EPSILON_F32 if eps is None else eps, target, sums):
             return grad_input, *_vectors(sums[0][None], (weight,), (None,))
     arrays = {"input": validate.float_array(input, "input"), "grad_out": validate.float_array(grad_out, "grad_out")}

@@ -193,6 +193,6 @@ def gradient(grad, x, residual, weight, epsilon, out):
     > 0; residual (0, D) for none. ``out`` may be grad, x or residual, and no other array that overlaps them.
     """
     work = _GRADIENT_F32 if x.itemsize == 4 else _GRADIENT_F64
-    sums = row_sums.new_sums(*x.shape, 2, x.dtype)
+    sums = row_sums.new_sums(x.shape, 2, x.dtype)
     work(x.nbytes * NS_PER_BYTE, grad, x, residual, weight, epsilon, out, sums)
     return row_sums.sum_of_chunks(sums).reshape(2, -1)

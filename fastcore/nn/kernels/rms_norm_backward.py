@@ -136,6 +136,6 @@ def gradient(grad, x, weight, epsilon, out):
     ``out`` may be grad or x, and no other array that overlaps them.
     """
     work = _GRADIENT_F32 if x.itemsize == 4 else _GRADIENT_F64
-    sums = row_sums.new_sums(*x.shape, 1, x.dtype)
+    sums = row_sums.new_sums(x.shape, 1, x.dtype)
     work(x.nbytes * NS_PER_BYTE, grad, x, weight, epsilon, out, sums)
     return row_sums.sum_of_chunks(sums)[None]

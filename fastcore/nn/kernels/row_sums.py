@@ -13,8 +13,9 @@ from fastcore.nn.kernels.layer_norm import add_rows
 MOST_CHUNKS, CHUNK_ELEMENTS, CHUNK_ROWS = 64, 4096, 16
 
 
-def new_sums(rows, size, count, dtype):
+def new_sums(shape, count, dtype):
     """Zeros for ``count`` sums of each chunk, side by side: (chunks, count * size). The shape alone says how many."""
+    rows, size = shape
     rows_of_chunk = max(CHUNK_ROWS, -(-CHUNK_ELEMENTS // size), -(-rows // MOST_CHUNKS))
     return np.zeros((-(-rows // rows_of_chunk), count * size), dtype)
 
