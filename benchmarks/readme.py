@@ -23,6 +23,8 @@ IMPORTANT = re.compile(
     r"|generate/decode/"
     r"|polynomial/polyval/f64/N1000000-D(3|5|20)/1thread$|polynomial/(solve|inverse|fit)/f64/N(1|1000000)-D(9|10)/"
     r"|polynomial/(real_)?roots/f64/N100000-D10/"
+    r"|nn/(layer|rms)_norm(_backward)?/f32/(N8192-E1024(/out)?|N64-E768)$|nn/(batch_norm|softmax|dropout|adamw_step)/f32/"
+    r"|nn/(gelu|silu)/f32/N10000000$|autodiff/value_and_grad/f\d+/N1000000$"
     r"|sharding/(matmul/f\d+/M1024-K1024-N1024|psum/f32/N1024|ring_attention/f32/H8-L4096-D64(/causal)?)/\d{1,4}devices$"
 )
 
