@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fastcore.autodiff.node import Node, apply
 
-__all__ = ["adjoints"]
+__all__ = ["adjoints", "own_derivatives"]
 
 _Rule = Callable[..., Sequence[Node]]
 
@@ -145,9 +145,16 @@ def adjoints(output: Node, wanted: Sequence[Node]) -> list[Node | None]:
     return [_value(shares[node.index]) if node.index in shares else None for node in wanted]
 
 
+def own_derivatives(node: Node) -> list[Node | None]:
+    """d node / d operand for each operand, the others fixed; None for a condition."""
+    return [None if each is None else _value(each) for each in _shares(node, _Share(node.tape.constant(1.0)))]
+
+
 def _shares(node: Node, adjoint: _Share) -> list[_Share | None]:
-    if node.is_boolean or node.operation in _FLAT:
+    if node.is_boolean:
         return [None] * len(node.operands)
+    if node.operation in _FLAT:
+        return [_Share(node.tape.constant(0.0))]
     shares: list[_Share | None] = []
     for each in _RULES[node.operation](adjoint.value, node, *node.operands):
         if isinstance(each, Node):

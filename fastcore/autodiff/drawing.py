@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 _ARGUMENT, _NODE, _OUTPUT, _SLOPE = "#dfe8d5", "#e4ecf7", "#fbe3c6", "#a8432f"
-_COLUMN, _ROW = 2.6, 1.3  # inches
+_COLUMN, _ROW = 2.7, 1.2  # inches
 
 
-def draw(file: Path, graph: Graph, values: Mapping[str, Any], adjoints: Mapping[str, Any]) -> None:
-    """Draw the nodes; below each its value and its adjoint, where they are given."""
+def draw(
+    file: Path,
+    graph: Graph,
+    values: Mapping[str, Any],
+    adjoints: Mapping[str, Any],
+    partials: Mapping[tuple[str, str], Any],
+) -> None:
+    """Draw the nodes with their values and adjoints, and on the edges their own derivatives, where these are given."""
     try:
         from matplotlib.figure import Figure  # draws without a screen, and changes no state of pyplot
     except ImportError:
@@ -34,8 +40,15 @@ def draw(file: Path, graph: Graph, values: Mapping[str, Any], adjoints: Mapping[
     for operand, name in graph.edges:
         axes.annotate(
             "", places[name], places[operand],
-            arrowprops={"arrowstyle": "-|>", "color": "#777777", "shrinkA": 26, "shrinkB": 30, "linewidth": 1},
+            arrowprops={"arrowstyle": "-|>", "color": "#777777", "shrinkA": 30, "shrinkB": 40, "linewidth": 1},
         )  # fmt: skip
+        if (operand, name) in partials:
+            (x, y), (to_x, to_y) = places[operand], places[name]
+            # Nearer to the operand than half way, where edges cross.
+            column, row = x + 0.36 * (to_x - x), y + 0.36 * (to_y - y)
+            label = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+            slope = f"∂{name}/∂{operand} = {partials[operand, name]:.4g}"
+            axes.text(column, row, slope, ha="center", va="center", fontsize=8, color="#555555", bbox=label)
     for node in graph.nodes:
         colour = _OUTPUT if node.name == graph.output else _ARGUMENT if node.operation == "input" else _NODE
         text = f"{node.name} = {node.expression}" if node.expression else node.name
@@ -46,7 +59,7 @@ def draw(file: Path, graph: Graph, values: Mapping[str, Any], adjoints: Mapping[
         axes.text(column, row, text, ha="center", va="center", fontsize=10, bbox=box)
         if node.name in adjoints:
             slope = f"∂{graph.output}/∂{node.name} = {adjoints[node.name]:.6g}"
-            axes.text(column, row - 0.37, slope, ha="center", va="top", fontsize=8, color=_SLOPE)
+            axes.text(column, row - 0.27, slope, ha="center", va="top", fontsize=8, color=_SLOPE)
     figure.savefig(file)
 
 

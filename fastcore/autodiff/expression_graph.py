@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fastcore._core import validate_autodiff as check
 from fastcore.autodiff.arrays import evaluate
-from fastcore.autodiff.derivatives import adjoints
+from fastcore.autodiff.derivatives import adjoints, own_derivatives
 from fastcore.autodiff.node import Node, apply, reachable
 from fastcore.autodiff.program import Compiled, assemble
 from fastcore.autodiff.trace import Form, Trace, name_of
@@ -116,6 +116,28 @@ class Graph:
         slopes = self._evaluate(self._adjoints, inputs)
         return {self._names[node.index]: slope for node, slope in zip(self._numbers, slopes)}
 
+    def partials(self, **inputs: Any) -> dict[tuple[str, str], Any]:
+        """d node / d operand for each edge, (operand, node), the node's other operands fixed.
+
+        The product along a path is the path's share of a derivative. Parameters and errors as those of `evaluate`.
+        """
+        edges, slopes = self._partials
+        found: dict[tuple[str, str], Any] = {}
+        for edge, slope in zip(edges, self._evaluate(slopes, inputs) if edges else []):
+            found[edge] = found[edge] + slope if edge in found else slope  # x * x has two edges from x
+        return found
+
+    @functools.cached_property
+    def _partials(self) -> tuple[list[tuple[str, str]], Compiled]:
+        edges, slopes = [], []
+        for node in self._numbers:
+            if node.operands:
+                for operand, slope in zip(node.operands, own_derivatives(node)):
+                    if slope is not None and not operand.is_constant:
+                        edges.append((self._names[operand.index], self._names[node.index]))
+                        slopes.append(slope)
+        return edges, assemble(self._inputs, slopes or self._inputs)
+
     def to_dot(self) -> str:
         """The graph in Graphviz' language: ``dot -Tsvg`` draws it."""
         lines = ["digraph {", "    rankdir=LR;"]
@@ -132,7 +154,7 @@ class Graph:
         return [(each, node.name) for node in self.nodes for each in node.operands if isinstance(each, str)]
 
     def plot(self, file: str | Path, **inputs: Any) -> None:
-        """Draw it into a file, whose suffix says the format; with numbers for all arguments, values and adjoints too.
+        """Draw it into a file, whose suffix says the format; given all arguments, with values and derivatives.
 
         Raises
         ------
@@ -142,7 +164,8 @@ class Graph:
 
         values = self.evaluate(**inputs) if inputs else {}
         check.numbers_to_draw(values)
-        draw(Path(file), self, values, self.adjoints(**inputs) if inputs else {})
+        adjoints, partials = (self.adjoints(**inputs), self.partials(**inputs)) if inputs else ({}, {})
+        draw(Path(file), self, values, adjoints, partials)
 
     def __str__(self) -> str:
         rows = [(node.name, node.expression or "argument", node.operation) for node in self.nodes]

@@ -62,6 +62,20 @@ def test_evaluate_and_adjoints_are_those_of_the_source():
     np.testing.assert_allclose(arrays["S"], np.full((2, 3), by_s), rtol=1e-15)
 
 
+def test_partials_multiply_along_paths():
+    x, y = 1.3, 0.7
+    found = graph(F).partials(x=x, y=y)
+    assert list(found) == [
+        ("x", "S"), ("y", "S"), ("x", "P"), ("y", "P"), ("S", "G"), ("P", "H"), ("G", "F"), ("H", "F"),
+    ]  # fmt: skip
+    through_s = found["x", "S"] * found["S", "G"] * found["G", "F"]
+    through_p = found["x", "P"] * found["P", "H"] * found["H", "F"]
+    assert through_s + through_p == pytest.approx(graph(F).adjoints(x=x, y=y)["x"], rel=1e-15)
+    assert graph(lambda x: x * x).partials(x=3.0) == {("x", "v1"): 6.0}
+    assert graph(lambda x: np.floor(x)).partials(x=3.0) == {("x", "v1"): 0.0}
+    assert graph(lambda x: x).partials(x=3.0) == {}
+
+
 def test_conditions_have_values_and_no_adjoints():
     def pieces(x):
         positive = x > 0

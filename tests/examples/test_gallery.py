@@ -12,7 +12,7 @@ from examples import gallery
 
 ENTRIES = gallery.entries()
 QUESTIONS = [
-    "Attention", "KV cache", "Parallelism", "Metrics", "Git", "Zoo", "Regularisation", "Polynomial",
+    "Attention", "KV cache", "Parallelism", "Metrics", "Git", "Zoo", "Derivatives", "Regularisation", "Polynomial",
 ]  # fmt: skip
 
 
