@@ -1,4 +1,4 @@
-"""Derivatives of arrays that end, or begin, right at a page nobody may touch. Run by test_processes.py; prints the cases."""
+"""Derivatives of arrays that lie right at a page nobody may touch. Run by test_processes.py; prints the cases."""
 
 import itertools
 
