@@ -6,8 +6,21 @@ import numpy as np
 
 from fastcore._core import validate, validate_channels
 from fastcore.nn.channels import ChannelLayout, put_vector
-from fastcore.nn.kernels import batch_norm as kernels
-from fastcore.nn.kernels.channel_sums import BIAS, MEAN, PRODUCTS, SLOPES, VARIANCE, WEIGHT
+from fastcore.nn.kernels.batch_norm import process
+from fastcore.nn.kernels.channel_sums import (
+    APPLY,
+    BIAS,
+    FINISH,
+    GIVEN,
+    MEAN,
+    MOMENTS,
+    PRODUCTS,
+    SLOPES,
+    SUMS,
+    VARIANCE,
+    WEIGHT,
+    WITH_GRAD,
+)
 from fastcore.nn.rows import put_rows, target_rows
 
 
@@ -75,8 +88,8 @@ def batch_norm(
     x = layout.view(input, validate.computing_dtype(input.dtype))
     target = target_rows(layout.axes(result), [x], [])
     table = _table(vectors, input.shape[1], training)
-    what = kernels.SUMS | kernels.MOMENTS if training else kernels.GIVEN
-    kernels.process(x, x, target, table, eps, what | kernels.FINISH | kernels.APPLY, is_columns=layout.is_columns)
+    what = SUMS | MOMENTS if training else GIVEN
+    process(x, x, target, table, eps, what | FINISH | APPLY, is_columns=layout.is_columns)
     put_rows(target, layout.axes(result))
     if training:
         count = input.size // input.shape[1]
@@ -138,10 +151,10 @@ def batch_norm_backward(
         computing = validate.computing_dtype(input.dtype)
         x, grad = layout.view(input, computing), layout.view(grad_out, computing)
         target = target_rows(layout.axes(grad_input), [x, grad], [])
-        what = kernels.FINISH | kernels.APPLY if training else 0
+        what = FINISH | APPLY if training else 0
         if training or weight is not None or bias is not None:
-            what |= kernels.SUMS | kernels.MOMENTS | kernels.WITH_GRAD | (0 if training else kernels.GIVEN)
-            kernels.process(x, grad, target, table, eps, what, is_columns=layout.is_columns)
+            what |= SUMS | MOMENTS | WITH_GRAD | (0 if training else GIVEN)
+            process(x, grad, target, table, eps, what, is_columns=layout.is_columns)
         if not training:
             _scale(grad, target, table, eps, is_columns=layout.is_columns)
         put_rows(target, layout.axes(grad_input))
@@ -157,8 +170,8 @@ def _scale(grad: np.ndarray, target: np.ndarray, table: np.ndarray, eps: float, 
     """grad * weight / sqrt(variance + eps): the gradient of the input where the moments are given."""
     table = table.copy()
     table[[BIAS, MEAN]] = 0.0
-    what = kernels.FINISH | kernels.APPLY | kernels.GIVEN
-    kernels.process(grad, grad, target, table, eps, what, is_columns=is_columns)
+    what = FINISH | APPLY | GIVEN
+    process(grad, grad, target, table, eps, what, is_columns=is_columns)
 
 
 def fold_batch_norm(

@@ -151,6 +151,15 @@ def test_batch_norm_float32_survives_means_that_differ_within_a_channel(rng):
     assert np.abs(batch_norm(x, None, None, training=True) - want).max() < 4e-7
 
 
+@pytest.mark.parametrize("place", [np.asarray, channels_last])
+def test_batch_norm_backward_float32_survives_a_gradient_far_from_zero(rng, assert_exact, place):
+    """Its mean does not reach the input: what is left is its deviation, 1e-4 of it."""
+    x = place(rng.normal(size=(20, 5, 30)).astype(np.float32))
+    grad = place((1e4 + rng.normal(size=x.shape)).astype(np.float32))
+    got = batch_norm_backward(grad, x, None, None, training=True)[0]
+    assert_exact(got, lambda *a: reference.batch_norm_backward(*a, None, None, training=True)[0], grad, x)
+
+
 @pytest.mark.parametrize("value", [0.1, 1e12, -3e-39])
 def test_batch_norm_of_equal_numbers_is_the_bias(value):
     x, bias = np.full((7, 3, 61), value, np.float32), np.array([1.0, -2.0, 0.0], np.float32)

@@ -14,21 +14,25 @@ from fastcore._core.streaming import STREAMED_BYTES
 from fastcore._core.tile import filled
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.affine import Affine, affine_row, affine_span
-from fastcore.nn.kernels.channel_moments import combine_chunks, finish_channels, place, sum_at
+from fastcore.nn.kernels.channel_moments import Sums, combine_chunks, finish_channels
 from fastcore.nn.kernels.channel_sums import (
+    APPLY,
     COLUMN_LIMIT,
+    FINISH,
+    GIVEN,
+    MOMENTS,
     PLANE_LIMIT,
+    STREAMED,
+    SUMS,
+    WITH_GRAD,
     chunk_count,
     chunk_of,
     sum_column_chunk,
     sum_plane_chunk,
+    sum_plane_slopes,
 )
 from fastcore.nn.rows import is_same_memory
 
-# What a launch does.
-SUMS, MOMENTS, FINISH, APPLY = 1, 2, 4, 8
-# What it takes into account: a gradient of the result, moments that are given, a result too large for the caches.
-WITH_GRAD, GIVEN, STREAMED = 16, 32, 64
 # Columns of an item: 2 KiB of float32 rows, whose coefficients stay in the first-level cache.
 COLUMN_SEGMENT = 512
 # Serial nanoseconds per byte, for the choice between serial and parallel: 0.25 ns a float32 from cache.
@@ -39,94 +43,117 @@ WHOLE_CHANNELS = 8
 
 
 @kernel
-def apply_plane_chunk(x, grad, out, coefficients, channel, chunk, use_grad, is_streamed):
-    """The result of one chunk of a channel; arrays (N, C, M)."""
-    first = simd.pointer(coefficients)
-    by = Affine(
-        filled(first, coefficients[0, channel]),
-        filled(first, coefficients[1, channel]),
-        filled(first, coefficients[2, channel]),
-        filled(first, coefficients[3, channel]),
-    )
-    for plane in range(chunk.plane, chunk.plane + chunk.planes):
-        row = plane_of(x, plane, channel, chunk.start)
-        slopes = plane_of(grad, plane, channel, chunk.start)
-        target = plane_of(out, plane, channel, chunk.start)
-        affine_span(row, slopes, by, target, chunk.length, x.itemsize, use_grad, is_streamed)
-
-
-@kernel
 def plane_of(array, plane, channel, start):
     """Pointer to an element of an array (N, C, M), the last axis contiguous."""
     offset = (plane * array.strides[0] + channel * array.strides[1]) // array.itemsize
     return simd.advance(simd.pointer(array), offset + start)
 
 
+@kernel
+def sum_plane_chunks(x, grad, sums, channel, start, stop, limit, what):
+    """Fill the sums of chunks [start, stop) of a channel; arrays (N, C, M), sums (C, chunks, 5)."""
+    for k in range(start, stop):
+        chunk = chunk_of(k, x.shape[0], x.shape[2], limit)
+        row, stride = plane_of(x, chunk.plane, channel, chunk.start), x.strides[0] // x.itemsize
+        at = simd.advance(simd.pointer(sums), (channel * sums.shape[1] + k) * sums.shape[2])
+        sum_plane_chunk(row, stride, chunk.planes, chunk.length, at)
+        if what & WITH_GRAD != 0:
+            slopes, slope_stride = plane_of(grad, chunk.plane, channel, chunk.start), grad.strides[0] // x.itemsize
+            sum_plane_slopes(row, stride, slopes, slope_stride, chunk.planes, chunk.length, at)
+
+
+@kernel
+def apply_plane_chunks(x, grad, out, coefficients, channel, start, stop, limit, what):
+    """The result of chunks [start, stop) of a channel, the last one first; arrays (N, C, M)."""
+    first = simd.pointer(coefficients)
+    by = Affine(
+        filled(first, coefficients[0, channel]),
+        filled(first, coefficients[1, channel]),
+        filled(first, coefficients[2, channel]),
+        filled(first, coefficients[3, channel]),
+        filled(first, coefficients[4, channel]),
+    )
+    for k in range(stop - 1, start - 1, -1):
+        chunk = chunk_of(k, x.shape[0], x.shape[2], limit)
+        for plane in range(chunk.plane, chunk.plane + chunk.planes):
+            row, slopes = plane_of(x, plane, channel, chunk.start), plane_of(grad, plane, channel, chunk.start)
+            target = plane_of(out, plane, channel, chunk.start)
+            use_grad, is_streamed = what & WITH_GRAD != 0, what & STREAMED != 0
+            affine_span(row, slopes, by, target, chunk.length, x.itemsize, use_grad, is_streamed)
+
+
 def plane_items(x, grad, out, sums, table, coefficients, epsilon, plan, counter):
     """x, grad, out (N, C, M), the last axis contiguous; sums (C, chunks, 5); items: parts of a channel's chunks."""
     planes, channels, size = x.shape
-    what, parts = plan[0], plan[1]
-    use_grad, chunks = what & WITH_GRAD != 0, sums.shape[1]
+    what, parts, limit, one = plan[0], plan[1], plan[2], plan[3]  # a literal 1 would compile what it is passed to again
+    chunks, each = sums.shape[1], sums.shape[1] * sums.shape[2]
     item = next_item(counter, -1)
     while item < channels * parts:
         channel, part = item // parts, item % parts
         start, stop = chunks * part // parts, chunks * (part + 1) // parts
         if what & SUMS != 0:
-            for k in range(start, stop):
-                chunk = chunk_of(k, planes, size, PLANE_LIMIT)
-                row = plane_of(x, chunk.plane, channel, chunk.start)
-                slopes = plane_of(grad, chunk.plane, channel, chunk.start)
-                strides = x.strides[0] // x.itemsize, grad.strides[0] // x.itemsize
-                at = simd.advance(simd.pointer(sums), (channel * chunks + k) * sums.shape[2])
-                sum_plane_chunk(row, strides[0], slopes, strides[1], chunk.planes, chunk.length, at, use_grad)
+            sum_plane_chunks(x, grad, sums, channel, start, stop, limit, what)
         if what & MOMENTS != 0:
-            one = sums[channel].reshape(chunks, sums.shape[2], 1)
-            combine_chunks(one, planes, size, PLANE_LIMIT, table, channel, 1, what & GIVEN != 0)
+            own = Sums(simd.advance(simd.pointer(sums), channel * each), chunks, sums.shape[2], 1)
+            combine_chunks(own, planes, size, limit, table, channel, one, what)
         if what & FINISH != 0:
-            finish_channels(table, planes * size, epsilon, coefficients, channel, 1, use_grad)
+            finish_channels(table, planes * size, epsilon, coefficients, channel, one, what)
         if what & APPLY != 0:
-            for k in range(stop - 1, start - 1, -1):
-                chunk = chunk_of(k, planes, size, PLANE_LIMIT)
-                apply_plane_chunk(x, grad, out, coefficients, channel, chunk, use_grad, what & STREAMED != 0)
+            apply_plane_chunks(x, grad, out, coefficients, channel, start, stop, limit, what)
         item = next_item(counter, item)
     if what & STREAMED != 0:
         simd.stream_fence()
 
 
+@kernel
+def sum_columns(x, grad, sums, k, chunk, first, stop, what):
+    """Fill the sums of chunk ``k`` of columns [first, stop); arrays (1, R, C), sums (chunks, 5, C)."""
+    width = 2 * simd.VECTOR_BITS // 8 // x.itemsize
+    strides = x.strides[1] // x.itemsize, grad.strides[1] // x.itemsize
+    columns = sums.shape[2]
+    for i in range(first, stop, width):
+        row = simd.advance(simd.pointer(x), chunk.plane * strides[0] + i)
+        slopes = simd.advance(simd.pointer(grad), chunk.plane * strides[1] + i)
+        at = simd.advance(simd.pointer(sums), k * sums.shape[1] * columns + i)
+        use_grad = what & WITH_GRAD != 0
+        sum_column_chunk(row, strides[0], slopes, strides[1], chunk.planes, stop - i, at, columns, use_grad)
+
+
+@kernel
+def apply_columns(x, grad, out, coefficients, chunk, first, stop, what):
+    """The result of a chunk of columns [first, stop); arrays (1, R, C)."""
+    by = simd.advance(simd.pointer(coefficients), first)
+    use_grad, is_streamed = what & WITH_GRAD != 0, what & STREAMED != 0
+    for i in range(chunk.plane, chunk.plane + chunk.planes):
+        row = simd.advance(simd.pointer(x), i * (x.strides[1] // x.itemsize) + first)
+        slopes = simd.advance(simd.pointer(grad), i * (grad.strides[1] // x.itemsize) + first)
+        target = simd.advance(simd.pointer(out), i * (out.strides[1] // x.itemsize) + first)
+        affine_row(row, slopes, by, coefficients.shape[1], target, stop - first, x.itemsize, use_grad, is_streamed)
+
+
 def column_items(x, grad, out, sums, table, coefficients, epsilon, plan, counter):
     """x, grad, out (1, R, C), the last axis contiguous; sums (chunks, 5, C); items: segments of a chunk, or columns."""
     rows, columns = x.shape[1], x.shape[2]
-    what, parts = plan[0], plan[1]
-    use_grad, is_streamed = what & WITH_GRAD != 0, what & STREAMED != 0
-    strides = x.strides[1] // x.itemsize, grad.strides[1] // x.itemsize
-    width = 2 * simd.VECTOR_BITS // 8 // x.itemsize
+    what, parts, limit, segments = plan[0], plan[1], plan[2], plan[3]
     item = next_item(counter, -1)
     while item < parts:
-        k, segment = item // plan[2], item % plan[2] * COLUMN_SEGMENT
-        count = min(columns - segment, COLUMN_SEGMENT)
-        chunk = chunk_of(k, rows, 1, COLUMN_LIMIT)
+        k, start = item // segments, item % segments * COLUMN_SEGMENT
+        stop = min(columns, start + COLUMN_SEGMENT)
+        chunk = chunk_of(k, rows, x.shape[0], limit)
         if what & SUMS != 0:
-            for first in range(segment, segment + count, width):
-                row, slopes = plane_of(x, 0, chunk.plane, first), plane_of(grad, 0, chunk.plane, first)
-                left = min(width, segment + count - first)
-                at = simd.advance(sum_at(sums, k, 0), first)
-                sum_column_chunk(row, strides[0], slopes, strides[1], chunk.planes, left, at, columns, use_grad)
-        if what & MOMENTS != 0:
-            for first in range(segment, segment + count, simd.F64_LANES):
-                left = min(simd.F64_LANES, segment + count - first)
-                combine_chunks(sums[:, :, first:], rows, 1, COLUMN_LIMIT, table, first, left, what & GIVEN != 0)
-        if what & FINISH != 0:
-            for first in range(segment, segment + count, simd.F64_LANES):
-                left = min(simd.F64_LANES, segment + count - first)
-                finish_channels(table, rows, epsilon, coefficients, first, left, use_grad)
+            sum_columns(x, grad, sums, k, chunk, start, stop, what)
+        if what & (MOMENTS | FINISH) != 0:
+            for first in range(start, stop, simd.F64_LANES):
+                left = min(simd.F64_LANES, stop - first)
+                if what & MOMENTS != 0:
+                    own = Sums(simd.advance(simd.pointer(sums), first), sums.shape[0], 5 * columns, columns)
+                    combine_chunks(own, rows, x.shape[0], limit, table, first, left, what)
+                if what & FINISH != 0:
+                    finish_channels(table, rows, epsilon, coefficients, first, left, what)
         if what & APPLY != 0:
-            by = place(coefficients, 0, segment)
-            for i in range(chunk.plane, chunk.plane + chunk.planes):
-                row, slopes = plane_of(x, 0, i, segment), plane_of(grad, 0, i, segment)
-                target = plane_of(out, 0, i, segment)
-                affine_row(row, slopes, by, columns, target, count, x.itemsize, use_grad, is_streamed)
+            apply_columns(x, grad, out, coefficients, chunk, start, stop, what)
         item = next_item(counter, item)
-    if is_streamed:
+    if what & STREAMED != 0:
         simd.stream_fence()
 
 
@@ -160,14 +187,14 @@ def process(x, grad, out, table, epsilon, what, *, is_columns):
     if is_columns:
         work = _COLUMNS_F32 if x.itemsize == 4 else _COLUMNS_F64
         channels, segments = x.shape[2], -(-x.shape[2] // COLUMN_SEGMENT)
-        chunks = chunk_count(x.shape[1], 1, COLUMN_LIMIT)
+        limit, chunks = COLUMN_LIMIT, chunk_count(x.shape[1], 1, COLUMN_LIMIT)
         sums = np.empty((chunks, 5, channels), x.dtype)
         parts = [chunks * segments, segments, chunks * segments]
         is_whole = chunks == 1
     else:
         work = _PLANES_F32 if x.itemsize == 4 else _PLANES_F64
         channels, segments = x.shape[1], 1
-        chunks = chunk_count(x.shape[0], x.shape[2], PLANE_LIMIT)
+        limit, chunks = PLANE_LIMIT, chunk_count(x.shape[0], x.shape[2], PLANE_LIMIT)
         sums = np.empty((channels, chunks, 5), x.dtype)
         parts = [chunks, 1, chunks]
         is_whole = channels >= WHOLE_CHANNELS * threads.get_num_threads()
@@ -177,9 +204,9 @@ def process(x, grad, out, table, epsilon, what, *, is_columns):
         steps, parts, cost = [what & (SUMS | MOMENTS | FINISH | APPLY)], parts[1:2], 2 * cost
     if what & APPLY and out.nbytes >= STREAMED_BYTES and not (is_same_memory(out, x) or is_same_memory(out, grad)):
         what |= STREAMED
-    coefficients = np.empty((4, channels), x.dtype)
+    coefficients = np.empty((5, channels), x.dtype)
     options = what & (WITH_GRAD | GIVEN | STREAMED)
     for step, count in zip(steps, parts, strict=True):
         if step:
-            plan = np.array([step | options, count, segments], np.int64)
+            plan = np.array([step | options, count, limit, segments], np.int64)
             work(cost, x, grad, out, sums, table, coefficients, epsilon, plan)

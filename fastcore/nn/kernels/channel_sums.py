@@ -20,6 +20,10 @@ CENTRE, DEVIATION, SQUARES, SLOPE, PRODUCT = range(5)
 # What is known of a channel, all float64.
 WEIGHT, BIAS, MEAN, VARIANCE, SLOPES, PRODUCTS = range(6)
 
+# What a launch does, and what it takes into account: a gradient of the result, moments that are given, a result too
+# large for the caches.
+SUMS, MOMENTS, FINISH, APPLY, WITH_GRAD, GIVEN, STREAMED = 1, 2, 4, 8, 16, 32, 64
+
 
 class Chunk(NamedTuple):
     """Elements [start, start + length) of each of some consecutive planes."""
@@ -66,58 +70,70 @@ def sum_of_planes(x, stride, planes, size):
 
 
 @kernel
-def deviations(row, grad, first, centre, count, use_grad):
-    """The first ``count`` of a vector of x - centre, 0 behind them, and the vector of the slope."""
-    lanes = lanes_of(row)
-    zero = filled(row, 0.0)
-    value = simd.load_first(simd.advance(row, first), lanes, count) - centre
-    slope = zero
-    if use_grad:
-        slope = simd.load_first(simd.advance(grad, first), lanes, count)
-    return simd.select(simd.iota_i32(lanes) < count, value, zero), slope
-
-
-@kernel
-def sums_of_planes(x, x_stride, grad, grad_stride, planes, size, centre, use_grad):
-    """(sum of x - centre, of its squares, of grad, of grad * (x - centre)) over planes."""
+def squares_of_planes(x, stride, planes, size, centre):
+    """(sum of x - centre, of its squares) over planes."""
     lanes = lanes_of(x)
     zero, middle = filled(x, 0.0), filled(x, centre)
     a, b, aa, bb = zero, zero, zero, zero
-    s, t, sa, tb = zero, zero, zero, zero
     whole = size - size % (2 * lanes)
     left = size - whole
+    lane = simd.iota_i32(lanes)
+    for i in range(planes):
+        row = simd.advance(x, i * stride)
+        for first in range(0, whole, 2 * lanes):
+            p = simd.load(simd.advance(row, first), lanes) - middle
+            q = simd.load(simd.advance(row, first + lanes), lanes) - middle
+            a, b, aa, bb = a + p, b + q, simd.fma(p, p, aa), simd.fma(q, q, bb)
+        if left > 0:  # past the end it would be -centre
+            p = simd.load_first(simd.advance(row, whole), lanes, left) - middle
+            q = simd.load_first(simd.advance(row, whole + lanes), lanes, max(left - lanes, 0)) - middle
+            p, q = simd.select(lane < left, p, zero), simd.select(lane < left - lanes, q, zero)
+            a, b, aa, bb = a + p, b + q, simd.fma(p, p, aa), simd.fma(q, q, bb)
+    return simd.reduce_add(a + b), simd.reduce_add(aa + bb)
+
+
+@kernel
+def slopes_of_planes(x, x_stride, grad, grad_stride, planes, size, centre):
+    """(sum of grad, of grad * (x - centre)) over planes."""
+    lanes = lanes_of(x)
+    zero, middle = filled(x, 0.0), filled(x, centre)
+    a, b, aa, bb = zero, zero, zero, zero
+    whole = size - size % (2 * lanes)
+    left = size - whole
+    lane = simd.iota_i32(lanes)
     for i in range(planes):
         row, slopes = simd.advance(x, i * x_stride), simd.advance(grad, i * grad_stride)
         for first in range(0, whole, 2 * lanes):
             p = simd.load(simd.advance(row, first), lanes) - middle
             q = simd.load(simd.advance(row, first + lanes), lanes) - middle
-            a, b, aa, bb = a + p, b + q, simd.fma(p, p, aa), simd.fma(q, q, bb)
-            if use_grad:
-                u = simd.load(simd.advance(slopes, first), lanes)
-                v = simd.load(simd.advance(slopes, first + lanes), lanes)
-                s, t, sa, tb = s + u, t + v, simd.fma(u, p, sa), simd.fma(v, q, tb)
+            u, v = simd.load(simd.advance(slopes, first), lanes), simd.load(simd.advance(slopes, first + lanes), lanes)
+            a, b, aa, bb = a + u, b + v, simd.fma(u, p, aa), simd.fma(v, q, bb)
         if left > 0:
-            p, u = deviations(row, slopes, whole, middle, left, use_grad)
-            q, v = deviations(row, slopes, whole + lanes, middle, max(left - lanes, 0), use_grad)
-            a, b, aa, bb = a + p, b + q, simd.fma(p, p, aa), simd.fma(q, q, bb)
-            if use_grad:
-                s, t, sa, tb = s + u, t + v, simd.fma(u, p, sa), simd.fma(v, q, tb)
-    return (
-        simd.reduce_add(a + b),
-        simd.reduce_add(aa + bb),
-        simd.reduce_add(s + t),
-        simd.reduce_add(sa + tb),
-    )
+            behind = max(left - lanes, 0)
+            p = simd.load_first(simd.advance(row, whole), lanes, left) - middle
+            q = simd.load_first(simd.advance(row, whole + lanes), lanes, behind) - middle
+            p, q = simd.select(lane < left, p, zero), simd.select(lane < behind, q, zero)
+            u = simd.load_first(simd.advance(slopes, whole), lanes, left)
+            v = simd.load_first(simd.advance(slopes, whole + lanes), lanes, behind)
+            a, b, aa, bb = a + u, b + v, simd.fma(u, p, aa), simd.fma(v, q, bb)
+    return simd.reduce_add(a + b), simd.reduce_add(aa + bb)
 
 
 @kernel
-def sum_plane_chunk(x, x_stride, grad, grad_stride, planes, size, sums, use_grad):
-    """Fill ``sums``, a pointer to the five of one chunk."""
-    centre = sum_of_planes(x, x_stride, planes, size) / (planes * size)
-    deviation, squares, slope, product = sums_of_planes(x, x_stride, grad, grad_stride, planes, size, centre, use_grad)
-    simd.store_scalar(simd.advance(sums, CENTRE), centre)
+def sum_plane_chunk(x, stride, planes, size, sums):
+    """Fill the first three of ``sums``, a pointer to the five of one chunk."""
+    simd.store_scalar(simd.advance(sums, CENTRE), sum_of_planes(x, stride, planes, size) / (planes * size))
+    centre = simd.load_scalar(simd.advance(sums, CENTRE))  # rounded
+    deviation, squares = squares_of_planes(x, stride, planes, size, centre)
     simd.store_scalar(simd.advance(sums, DEVIATION), deviation)
     simd.store_scalar(simd.advance(sums, SQUARES), squares)
+
+
+@kernel
+def sum_plane_slopes(x, x_stride, grad, grad_stride, planes, size, sums):
+    """Fill the last two of ``sums``, whose first three are there."""
+    centre = simd.load_scalar(simd.advance(sums, CENTRE))
+    slope, product = slopes_of_planes(x, x_stride, grad, grad_stride, planes, size, centre)
     simd.store_scalar(simd.advance(sums, SLOPE), slope)
     simd.store_scalar(simd.advance(sums, PRODUCT), product)
 

@@ -11,15 +11,18 @@ from fastcore._core.streaming import STREAMED_BYTES
 from fastcore._core.tile import filled
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.affine import Affine, affine_span
-from fastcore.nn.kernels.channel_moments import combine_chunks
+from fastcore.nn.kernels.channel_moments import Sums, combine_chunks
 from fastcore.nn.kernels.channel_sums import (
     MEAN,
+    MOMENTS,
     PLANE_LIMIT,
+    STREAMED,
     VARIANCE,
+    WITH_GRAD,
     chunk_count,
     chunk_of,
+    slopes_of_planes,
     sum_plane_chunk,
-    sums_of_planes,
 )
 from fastcore.nn.kernels.layer_norm import row_of
 from fastcore.nn.rows import is_same_memory
@@ -41,78 +44,80 @@ class Group(NamedTuple):
 
 
 @kernel
-def group_of(row, first, channels, size, sums, table, item, epsilon):
+def group_of(row, first, size, sums, table, item, epsilon, plan):
     """A group and its moments; sums (N * G, chunks, 5) and table (6, N * G) are scratch."""
-    total = channels * size
-    own = sums[item].reshape(sums.shape[1], sums.shape[2], 1)
-    for k in range(sums.shape[1]):
-        chunk = chunk_of(k, 1, total, PLANE_LIMIT)
-        at = simd.advance(row, chunk.start)
-        sum_plane_chunk(at, 0, at, 0, 1, chunk.length, simd.pointer(own[k]), False)
-    combine_chunks(own, 1, total, PLANE_LIMIT, table, item, 1, False)
+    what, channels, limit, one = plan[0], plan[1], plan[2], plan[3]
+    total, chunks = channels * size, sums.shape[1]
+    own = simd.advance(simd.pointer(sums), item * chunks * sums.shape[2])
+    for k in range(chunks):
+        chunk = chunk_of(k, one, total, limit)
+        at = simd.advance(own, k * sums.shape[2])
+        sum_plane_chunk(simd.advance(row, chunk.start), total, chunk.planes, chunk.length, at)
+    combine_chunks(Sums(own, chunks, sums.shape[2], 1), one, total, limit, table, item, one, what & MOMENTS)
     mean = table[MEAN, item]
-    own[0, 0, 0] = mean
-    return Group(first, channels, size, mean, float(own[0, 0, 0]), 1.0 / np.sqrt(table[VARIANCE, item] + epsilon))
+    simd.store_scalar(own, mean)
+    return Group(first, channels, size, mean, simd.load_scalar(own), 1.0 / np.sqrt(table[VARIANCE, item] + epsilon))
 
 
 @kernel
-def scale_group(row, out, weight, bias, group, itemsize, is_streamed):
-    """The result; ``out`` may be ``row``."""
-    for i in range(group.channels):
-        factor = weight[group.first + i] * group.inverse
-        shift = bias[group.first + i] + (group.centre - group.mean) * factor
-        by = Affine(filled(row, group.centre), filled(row, factor), filled(row, shift), filled(row, 0.0))
-        start = i * group.size
-        source, target = simd.advance(row, start), simd.advance(out, start)
-        affine_span(source, source, by, target, group.size, itemsize, False, is_streamed)
+def slopes_of_group(row, slopes, weight, gradients, group, one):
+    """(sum of g, of g * n) over a group, n = (x - mean) * inverse, g = grad * weight.
 
-
-@kernel
-def differentiate_group(row, slopes, out, weight, gradients, group, itemsize, is_streamed):
-    """The gradient of the input, and those of bias and weight as far as they are this sample's, into (C, 2).
-
-    With n = (x - mean) * inverse and g = grad * weight: inverse * (g - mean(g) - n * mean(g * n)), means over the
-    group. Source: Wu and He 2018, "Group Normalization", eq. 7.
+    The same of grad, of each channel, into gradients (C, 2): those of bias and weight as far as they are this sample's.
     """
     total, product_total = 0.0, 0.0
     for i in range(group.channels):
         channel, start = group.first + i, i * group.size
-        _, _, slope, product = sums_of_planes(
-            simd.advance(row, start), 0, simd.advance(slopes, start), 0, 1, group.size, group.centre, True
-        )
-        gradients[channel, 0] = slope
-        gradients[channel, 1] = (product + slope * (group.centre - group.mean)) * group.inverse
-        total += weight[channel] * gradients[channel, 0]
-        product_total += weight[channel] * gradients[channel, 1]
+        at, grad = simd.advance(row, start), simd.advance(slopes, start)
+        slope, product = slopes_of_planes(at, start, grad, start, one, group.size, group.centre)
+        product = (product + slope * (group.centre - group.mean)) * group.inverse
+        gradients[channel, 0], gradients[channel, 1] = slope, product
+        total += weight[channel] * slope
+        product_total += weight[channel] * product
+    return total, product_total
+
+
+@kernel
+def apply_group(row, slopes, out, weight, bias, group, sums, itemsize, use_grad, is_streamed):
+    """The result or, with ``use_grad``, the gradient of the input; ``sums`` as `slopes_of_group` gives them.
+
+    The gradient is inverse * (g - mean(g) - n * mean(g * n)), means over the group. Source: Wu and He 2018, "Group
+    Normalization", eq. 7.
+    """
     elements = group.channels * group.size
-    factor = -group.inverse * group.inverse * product_total / elements
-    shift = (group.centre - group.mean) * factor - group.inverse * total / elements
+    rounded_off = group.centre - group.mean
+    centre, scale = filled(row, group.centre), filled(row, group.inverse)
     for i in range(group.channels):
+        slope, shift = weight[group.first + i], bias[group.first + i]
+        factor = slope * group.inverse
+        if use_grad:
+            factor, shift = -group.inverse * sums[1] / elements, -sums[0] / elements
+        shift += rounded_off * factor
+        by = Affine(centre, filled(row, factor), filled(row, shift), filled(row, slope), scale)
         start = i * group.size
-        slope = weight[group.first + i] * group.inverse
-        by = Affine(filled(row, group.centre), filled(row, factor), filled(row, shift), filled(row, slope))
         source, grad, target = simd.advance(row, start), simd.advance(slopes, start), simd.advance(out, start)
-        affine_span(source, grad, by, target, group.size, itemsize, True, is_streamed)
+        affine_span(source, grad, by, target, group.size, itemsize, use_grad, is_streamed)
 
 
 def group_items(x, grad, out, weight, bias, sums, table, gradients, epsilon, plan, counter):
     """Take groups until none is left.
 
     x, grad, out (N, C * M), the last axis contiguous; weight, bias (C,); gradients (N, C, 2), or (0, C, 2) where the
-    result is asked for, not its gradient; plan: (channels of a group, whether the result is written past the caches).
+    result is asked for, not its gradient; plan: what, channels of a group, elements of a
+    chunk, and 1, as a literal would compile what it is passed to again.
     """
-    channels, is_streamed = plan[0], plan[1] != 0
+    use_grad, is_streamed, channels = plan[0] & WITH_GRAD != 0, plan[0] & STREAMED != 0, plan[1]
     groups, size = weight.size // channels, x.shape[1] // weight.size
     item = next_item(counter, -1)
     while item < x.shape[0] * groups:
         n, first = item // groups, item % groups * channels
-        row, target = simd.advance(row_of(x, n), first * size), simd.advance(row_of(out, n), first * size)
-        group = group_of(row, first, channels, size, sums, table, item, epsilon)
-        if gradients.shape[0] == 0:
-            scale_group(row, target, weight, bias, group, x.itemsize, is_streamed)
-        else:
-            slopes = simd.advance(row_of(grad, n), first * size)
-            differentiate_group(row, slopes, target, weight, gradients[n], group, x.itemsize, is_streamed)
+        row, slopes = simd.advance(row_of(x, n), first * size), simd.advance(row_of(grad, n), first * size)
+        target = simd.advance(row_of(out, n), first * size)
+        group = group_of(row, first, size, sums, table, item, epsilon, plan)
+        totals = 0.0, 0.0
+        if use_grad:
+            totals = slopes_of_group(row, slopes, weight, gradients[n], group, plan[3])
+        apply_group(row, slopes, target, weight, bias, group, totals, x.itemsize, use_grad, is_streamed)
         item = next_item(counter, item)
     if is_streamed:
         simd.stream_fence()
@@ -149,8 +154,9 @@ def normalize_groups(x, grad, out, weight, bias, groups, epsilon):
     sums, table = np.empty((rows * groups, chunks, 5), x.dtype), np.empty((6, rows * groups))
     gradients = np.empty((rows if is_gradient else 0, channels, 2))
     other = grad if is_gradient else x
-    is_streamed = out.nbytes >= STREAMED_BYTES and not (is_same_memory(out, x) or is_same_memory(out, other))
-    plan = np.array([channels // groups, is_streamed], np.int64)
+    streams = out.nbytes >= STREAMED_BYTES and not (is_same_memory(out, x) or is_same_memory(out, other))
+    what = MOMENTS | (WITH_GRAD if is_gradient else 0) | (STREAMED if streams else 0)
+    plan = np.array([what, channels // groups, PLANE_LIMIT, 1], np.int64)
     cost = (x.nbytes + other.nbytes) * NS_PER_BYTE + rows * channels * NS_PER_PLANE
     work = _GROUPS_F32 if x.itemsize == 4 else _GROUPS_F64
     work(cost, x, other, out, weight, bias, sums, table, gradients, epsilon, plan)
