@@ -1,7 +1,7 @@
 """(x - centre) * factor + shift of consecutive elements: what normalisation ends with.
 
-Its gradient, given one of the result: ((x - centre) * factor + (grad * slope + shift)) * scale. The sum of grad and shift
-comes first: they may cancel, where grad is nearly the same everywhere.
+Its gradient, given one of the result: ((x - centre) * factor + (grad * slope + shift)) * scale. The sum of grad and
+shift comes first: they may cancel, where grad is nearly the same everywhere.
 """
 
 from typing import Any, NamedTuple
