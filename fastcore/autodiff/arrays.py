@@ -10,7 +10,7 @@ import numpy as np
 
 from fastcore._core import simd, streaming, validate
 from fastcore._core import validate_autodiff as check
-from fastcore.autodiff.kernels.evaluate import HEAD, PLACE
+from fastcore.autodiff.kernels.evaluate import HEAD, ITEM_ELEMENTS, PLACE, STREAMED_ELEMENTS
 from fastcore.autodiff.program import Compiled
 
 __all__ = ["evaluate", "evaluate_quickly"]
@@ -53,8 +53,9 @@ def evaluate_quickly(compiled: Compiled, values: Sequence[Any]) -> Any:
         results = [_new(shape, dtype, compiled.outputs) for _ in range(compiled.outputs)]
         for k, result in enumerate(results):
             put(plan, len(values) + k, result.reshape(-1), 1)
-        plan[2] = size * dtype.itemsize * compiled.outputs >= streaming.STREAMED_BYTES
         plan[3] = len(values)
+        if size * dtype.itemsize * compiled.outputs >= streaming.STREAMED_BYTES:
+            plan[2], plan[4] = True, STREAMED_ELEMENTS
     compiled.kernel(dtype)(size * compiled.nanoseconds, plan, compiled.constants)
     return results
 
@@ -152,7 +153,7 @@ def _launch(
     places = [(_address(x), each[-1], *each[:-1]) for x, each in zip(operands, strides)]
     aligned = all(place % _VECTOR_BYTES == 0 for each in places[len(inputs) :] for place in (each[0], *each[2:]))
     streamed = aligned and size * itemsize * len(targets) >= streaming.STREAMED_BYTES
-    head = (len(lengths) - 1, lengths[-1], streamed, len(inputs))
+    head = (len(lengths) - 1, lengths[-1], streamed, len(inputs), STREAMED_ELEMENTS if streamed else ITEM_ELEMENTS)
     plan = np.array([*head, *lengths[:-1], *(n for each in places for n in each)], np.int64)
     cost = compiled.nanoseconds * (1.0 if itemsize == 4 else 3.0)
     compiled.kernel(operands[0].dtype)(size * cost, plan, compiled.constants)

@@ -25,8 +25,10 @@ from fastcore.autodiff.kernels.operations import OPERATIONS, RESULTS
 
 # Elements of an item: 4 us of work for the cheapest programs, and the rows of an item of short rows.
 ITEM_ELEMENTS = 8192
+# The same where results are written past the caches: long stretches keep the prefetcher's streams.
+STREAMED_ELEMENTS = 65536
 # Entries of a plan before the lengths of its axes.
-HEAD = 4
+HEAD = 5
 
 
 class Program(NamedTuple):
@@ -207,7 +209,7 @@ def _items(dtype, lanes):
 
     def evaluate_items(program, plan, constants, counter):
         """Take spans of rows until none is left; ``program`` is an address, `fastcore.autodiff.arrays` writes plans."""
-        axes, size, streamed, inputs = plan[0], plan[1], plan[2] != 0, plan[3]
+        axes, size, streamed, inputs, per_span = plan[0], plan[1], plan[2] != 0, plan[3], plan[4]
         rows = 1
         for axis in range(axes):
             rows *= plan[HEAD + axis]
@@ -217,12 +219,12 @@ def _items(dtype, lanes):
         for i in range(constants.size):
             fixed[i] = constants[i]
         to_table, to_fixed = simd.address_of(simd.pointer(table)), simd.address_of(simd.pointer(fixed))
-        per_item = max(1, ITEM_ELEMENTS // size)
-        spans = (size + ITEM_ELEMENTS - 1) // ITEM_ELEMENTS
+        per_item = max(1, per_span // size)
+        spans = (size + per_span - 1) // per_span
         item = next_item(counter, -1)
         while item // spans * per_item < rows:
-            start = item % spans * ITEM_ELEMENTS
-            count = min(size - start, ITEM_ELEMENTS)
+            start = item % spans * per_span
+            count = min(size - start, per_span)
             whole, rest = count // lanes, count % lanes
             for row in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
                 place_row(plan, row, start, table, scratch)
@@ -273,7 +275,7 @@ def place(plan, number, array, parts):
     They are numbered from ``number`` on, inputs before outputs.
     """
     itemsize, size = array.itemsize, array.size // parts
-    plan[0], plan[1], plan[3] = 0, size, number
+    plan[0], plan[1], plan[3], plan[4] = 0, size, number, ITEM_ELEMENTS
     address = simd.address_of(simd.pointer(array))
     for part in range(parts):
         plan[HEAD + 2 * (number + part)] = address + part * size * itemsize
