@@ -9,12 +9,12 @@ from fastcore._core.tile import lanes_of
 from fastcore._core.work import ALONE, SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.elementwise import is_streamed
 from fastcore.nn.kernels.layer_norm import ITEM_ELEMENTS
-from fastcore.nn.kernels.softmax_columns import copy_strip, softmax_strip, softmax_strip_backward
+from fastcore.nn.kernels.softmax_columns import copy_strip, softmax_column, softmax_column_backward
 from fastcore.nn.kernels.softmax_rows import softmax_row, softmax_row_backward
 
 # Serial nanoseconds an element, for the choice between serial and parallel.
 NS_PER_F32, NS_PER_F64 = 0.35, 1.2
-# A strip of columns is copied where it fits in half of a second cache; columns of a strip at most; items at least.
+# Strips of columns are copied where they fit in half of a second cache; columns of one at most; items at least.
 COPY_BYTES = 1 << 19
 WIDEST_STRIP = 256
 FEWEST_ITEMS = 8
@@ -30,8 +30,8 @@ def place_of(array, i, j):
 @kernel
 def strip_width(outer, depth, inner, fitting, lanes):
     """Columns of a strip, in whole vectors: as many as can be copied, but no less items than threads could use."""
-    width = min(fitting // depth, WIDEST_STRIP) if fitting // depth >= lanes else WIDEST_STRIP
-    return max(lanes, min(width, inner * outer // FEWEST_ITEMS) // lanes * lanes)
+    width = min(fitting // depth, WIDEST_STRIP, inner * outer // FEWEST_ITEMS)
+    return max(lanes, width // lanes * lanes)
 
 
 @kernel
@@ -51,35 +51,50 @@ def do_rows(grad, x, out, use_grad, is_log, streamed, counter):
 
 
 @kernel
+def do_strip(grad, x, out, i, start, count, width, scratch, use_grad, is_log):
+    """Columns [start, start + count) of x[i], by copies of ``width`` columns in ``scratch`` if it has room."""
+    depth = x.shape[1]
+    lanes = lanes_of(simd.pointer(x))
+    source, target = simd.advance(place_of(x, i, 0), start), simd.advance(place_of(out, i, 0), start)
+    slope = simd.advance(place_of(grad, i, 0), start)
+    step, out_step = x.strides[1] // x.itemsize, out.strides[1] // out.itemsize
+    grad_step = grad.strides[1] // grad.itemsize
+    result = target
+    if scratch.size > 0:
+        result = simd.pointer(scratch)
+        copy_strip(source, step, result, width, depth, count)
+        if use_grad:
+            copy = simd.advance(result, depth * width)
+            copy_strip(slope, grad_step, copy, width, depth, count)
+            slope, grad_step = copy, width
+        source, step, out_step = result, width, width
+    for first in range(0, count, lanes):
+        value, made = simd.advance(source, first), simd.advance(result, first)
+        if use_grad:
+            column = simd.advance(slope, first)
+            softmax_column_backward(column, grad_step, value, step, made, out_step, depth, count - first, is_log)
+        else:
+            softmax_column(value, step, made, out_step, depth, count - first, is_log)
+    if scratch.size > 0:
+        copy_strip(result, width, target, out.strides[1] // out.itemsize, depth, count)
+
+
+@kernel
 def do_columns(grad, x, out, use_grad, is_log, counter):
     """Take strips of columns, along x[i, :, j], until none is left."""
     outer, depth, inner = x.shape
     lanes = lanes_of(simd.pointer(x))
-    fitting = COPY_BYTES // x.itemsize
+    copies = 2 if use_grad else 1
+    fitting = COPY_BYTES // (copies * x.itemsize)
     width = strip_width(outer, depth, inner, fitting, lanes)
-    copied = depth * width <= fitting
-    scratch = np.empty(2 * width + (depth * width if copied else 0), x.dtype)
-    tops = simd.pointer(scratch)
-    totals, copy = simd.advance(tops, width), simd.advance(tops, 2 * width)
-    step, out_step = x.strides[1] // x.itemsize, out.strides[1] // out.itemsize
-    grad_step = grad.strides[1] // grad.itemsize
+    scratch = np.empty(copies * depth * width if depth * width <= fitting else 0, x.dtype)
     strips = (inner + width - 1) // width
     per_item = max(1, ITEM_ELEMENTS // (depth * inner))
     item = next_item(counter, -1)
     while item // strips * per_item < outer:
         start = item % strips * width
-        count = min(inner - start, width)
         for i in range(item // strips * per_item, min((item // strips + 1) * per_item, outer)):
-            source, target = simd.advance(place_of(x, i, 0), start), simd.advance(place_of(out, i, 0), start)
-            if use_grad:
-                slope = simd.advance(place_of(grad, i, 0), start)
-                softmax_strip_backward(slope, grad_step, source, step, target, out_step, depth, count, totals, is_log)
-            else:
-                source_step = step
-                if copied:
-                    copy_strip(source, step, depth, count, copy, width)
-                    source, source_step = copy, width
-                softmax_strip(source, source_step, target, out_step, depth, count, tops, totals, is_log)
+            do_strip(grad, x, out, i, start, min(inner - start, width), width, scratch, use_grad, is_log)
         item = next_item(counter, item)
 
 
