@@ -1,6 +1,7 @@
 """Steps of optimisers, in place: one pass over a parameter, its gradient and its state."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from fastcore._core import validate
 from fastcore._core import validate_optimizer as check
 from fastcore.nn.kernels import optimizer as kernels
 from fastcore.nn.rows import as_rows, put_rows
+
+_COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def sgd_step(
@@ -59,7 +62,7 @@ def sgd_step(
     below half a unit of the last place are lost: keep float32 parameters where that matters.
     """
     states = {} if momentum_buffer is None else {"momentum_buffer": momentum_buffer}
-    dtype, grad = _arrays(param, grad, states)
+    rows, targets = _prepared(param, grad, states)
     momentum = check.momentum_buffer(momentum_buffer, momentum)
     dampening = validate.finite_float(dampening, "dampening")
     is_nesterov = check.nesterov(nesterov, momentum, dampening)
@@ -71,12 +74,10 @@ def sgd_step(
         new=1.0 - dampening,
         rate=validate.not_negative_float(lr, "lr"),
     )
-    if param.size:
-        arrays = _in_order([param, *(states.values() if momentum else ()), grad])
-        rows = _rows(arrays, dtype)
+    if rows:
         buffer = rows[1] if momentum else rows[0][:0]
         kernels.descent(rows[0], rows[-1], buffer, number == 1, is_nesterov, by)
-        _put(rows[:-1], arrays)
+        _put(rows, targets)
     return param
 
 
@@ -188,7 +189,7 @@ def _adam(
     states = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
     if largest is not None:
         states["max_exp_avg_sq"] = largest
-    dtype, grad = _arrays(param, grad, states)
+    rows, targets = _prepared(param, grad, states)
     number = check.step_number(step)
     beta1, beta2 = check.betas(betas)
     by = kernels.AdamNumbers(
@@ -203,22 +204,44 @@ def _adam(
         root=(1.0 - beta2**number) ** -0.5,
         epsilon=validate.not_negative_float(eps, "eps"),
     )
-    if param.size:
-        arrays = _in_order([param, *states.values(), grad])
-        rows = _rows(arrays, dtype)
+    if rows:
         largest_rows = rows[0][:0] if largest is None else rows[3]
         kernels.adam(rows[0], rows[-1], rows[1], rows[2], largest_rows, by)
-        _put(rows[:-1], arrays)
+        _put(rows, targets)
     return param
 
 
-def _arrays(param: Any, grad: Any, states: Mapping[str, Any]) -> tuple[np.dtype, np.ndarray]:
-    """The dtype to compute in, and the gradient as an array; all that is changed in place is checked."""
+def _prepared(param: Any, grad: Any, states: Mapping[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What a kernel takes and what is to be put back: rows of param, of the states and last of the gradient.
+
+    Nothing where there is no element. All arrays are checked.
+    """
+    # The short way for what is usual: a third of the time of all that follows, and a small call takes half as long.
+    rows = _plain_rows([param, *states.values(), grad])
+    if rows:
+        return rows, []
     dtype = check.parameter(param)
     check.states(states, param, dtype)
     grad = validate.float_array(grad, "grad")
     check.gradient(grad, param)
-    return dtype, grad
+    if param.size == 0:
+        return [], []
+    arrays = _in_order([param, *states.values(), grad])
+    return _rows(arrays, dtype), arrays[:-1]
+
+
+def _plain_rows(arrays: list[Any]) -> list[np.ndarray]:
+    """One row each where all are plain arrays of one shape and dtype that share no memory, else nothing."""
+    first = arrays[0]
+    if type(first) is not np.ndarray or first.dtype not in _COMPUTED or first.size == 0:
+        return []
+    for x in arrays:
+        # carray: C-contiguous, aligned, writable.
+        if type(x) is not np.ndarray or x.dtype is not first.dtype or x.shape != first.shape or not x.flags.carray:
+            return []
+    if any(np.may_share_memory(x, y) for x, y in combinations(arrays, 2)):
+        return []
+    return [x.reshape(1, -1) for x in arrays]
 
 
 def _in_order(arrays: list[np.ndarray]) -> list[np.ndarray]:
