@@ -24,12 +24,15 @@ from fastcore.nn.kernels.channel_sums import (
     slopes_of_planes,
     sum_plane_chunk,
 )
-from fastcore.nn.kernels.layer_norm import row_of
+from fastcore.nn.kernels.layer_norm import normalize, row_of
+from fastcore.nn.kernels.layer_norm_backward import gradient
 from fastcore.nn.rows import is_same_memory
 
 # Serial nanoseconds per byte, for the choice between serial and parallel: 0.25 ns a float32 from cache.
 NS_PER_BYTE = 0.06
 NS_PER_PLANE = 20.0
+# Elements of a channel from which on each channel is a span of its own: a span takes 10 ns and more.
+SHORTEST_PLANE = 16
 
 
 class Group(NamedTuple):
@@ -148,6 +151,8 @@ def normalize_groups(x, grad, out, weight, bias, groups, epsilon):
     contiguous. ``out`` may be x or grad, or overlaps neither. Returns (C, 2) float64, (grad_bias, grad_weight), with
     ``grad``.
     """
+    if x.shape[1] < SHORTEST_PLANE * weight.size:
+        return _normalize_elements(x, grad, out, weight, bias, groups, epsilon)
     is_gradient = grad is not None
     rows, channels = x.shape[0], weight.size
     chunks = chunk_count(1, x.shape[1] // groups, PLANE_LIMIT)
@@ -161,3 +166,18 @@ def normalize_groups(x, grad, out, weight, bias, groups, epsilon):
     work = _GROUPS_F32 if x.itemsize == 4 else _GROUPS_F64
     work(cost, x, other, out, weight, bias, sums, table, gradients, epsilon, plan)
     return gradients.sum(axis=0)
+
+
+def _normalize_elements(x, grad, out, weight, bias, groups, epsilon):
+    """`normalize_groups` where channels are so short that each element has its own weight: layer norms, one a group."""
+    size, repeats = x.shape[1] // groups, x.shape[1] // weight.size
+    scale, shift = np.repeat(weight, repeats).astype(x.dtype), np.repeat(bias, repeats).astype(x.dtype)
+    gradients = np.zeros((x.shape[1], 2))
+    for first in range(0, x.shape[1], size):
+        part = slice(first, first + size)
+        if grad is None:
+            normalize(x[:, part], x[:0, part], scale[part], shift[part], epsilon, out[:, part])
+        else:
+            of_weight, of_bias = gradient(grad[:, part], x[:, part], x[:0, part], scale[part], epsilon, out[:, part])
+            gradients[part, 0], gradients[part, 1] = of_bias, of_weight
+    return gradients.reshape(-1, repeats, 2).sum(axis=1)
