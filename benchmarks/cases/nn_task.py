@@ -91,8 +91,16 @@ def make(task: Task, problem: Problem) -> Input:
     arrays = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
     if not problem.given_out:
         return Input(problem, arrays)
-    out = tuple(np.zeros_like(arrays[name]) for name in task.written)
+    out = tuple(aligned(arrays[name].shape) for name in task.written)
     return Input(problem, arrays, out if len(out) > 1 else out[0])
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros at a multiple of 64 bytes, as PyTorch allocates; NumPy's large arrays begin 16 bytes behind one."""
+    size = 4 * int(np.prod(shape))
+    memory = np.zeros(size + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    return memory[first : first + size].view(np.float32).reshape(shape)
 
 
 def judged(result: Any) -> np.ndarray:
