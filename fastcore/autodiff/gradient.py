@@ -182,8 +182,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: _Argnums = None) -> Callable
         the arrays. Value and partials have the broadcast shape and the common dtype.
 
         partials : of one argument its array, of several a named tuple with the arguments' names; with ``argnums`` an
-        int one array, a tuple a tuple. ``out``: (array, arrays) of that form, or None in the place of any, written in
-        place and returned.
+        int one array, a tuple a tuple. Up to 32 MiB in all they and value are parts of one block of memory.
+        ``out``: (array, arrays) of that form, or None in the place of any, written in place and returned.
 
     Raises
     ------

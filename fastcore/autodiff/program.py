@@ -32,13 +32,16 @@ class Compiled:
     text : what `kernels.evaluate` takes
     constants : float64, the numbers it does not spell out
     outputs : how many results it has
-    nanoseconds : estimate of an element in float32
     """
 
     def __init__(self, text: str, constants: Sequence[float], outputs: int, nanoseconds: float) -> None:
-        self.text, self.outputs, self.nanoseconds = text, outputs, nanoseconds
+        self.text, self.outputs, self._nanoseconds = text, outputs, nanoseconds
         self.constants = np.array(constants, np.float64)
         self._kernels: dict[np.dtype, Evaluation] = {}
+
+    def cost(self, dtype: np.dtype) -> float:
+        """Estimate of an element, in nanoseconds of one thread."""
+        return self._nanoseconds * (1.0 if dtype.itemsize == 4 else 3.0)
 
     def kernel(self, dtype: np.dtype) -> Evaluation:
         """What applies it to arrays of float32 or float64."""
