@@ -13,11 +13,13 @@ from fastcore.nn.kernels import row_sums
 from fastcore.nn.kernels.layer_norm import (
     NO_ROWS,
     add_rows,
+    are_joined,
     are_plain_rows,
+    ends_of,
     guess_of,
-    head_of,
     is_plain_vector,
     is_streamed,
+    join,
     mean_of,
     put,
     row_of,
@@ -80,7 +82,7 @@ def slopes_of(row, grad, weight, size):
 
 @kernel
 def some_gradients(row, grad, weight, slopes, inverse, out, sums, first, count, size):
-    """`gradients_of_row` for ``count`` elements, fewer than a vector has lanes."""
+    """`gradients_of_row` for ``count`` elements, fewer than a vector has lanes, to the start of ``out``."""
     lanes = lanes_of(row)
     if count > 0:
         x = simd.load_first(simd.advance(row, first), lanes, count)
@@ -90,13 +92,13 @@ def some_gradients(row, grad, weight, slopes, inverse, out, sums, first, count, 
         mean, rest = mean_of(row, slopes)
         normal = (x - mean - rest) * filled(row, inverse)
         centred = slope * scale - filled(row, slopes.slope) - normal * filled(row, product)
-        simd.store_first(simd.advance(out, first), centred * filled(row, inverse), count)
+        simd.store_first(out, centred * filled(row, inverse), count)
         row_sums.add_some(simd.advance(sums, first), slope * normal, count)
         row_sums.add_some(simd.advance(sums, size + first), slope, count)
 
 
 @kernel
-def gradients_of_row(row, grad, weight, slopes, epsilon, out, sums, head, size, streamed):
+def gradients_of_row(row, grad, weight, slopes, epsilon, out, edge, ends, sums, size, streamed):
     """out = (g - mean(g) - n mean(g n)) / deviation, n the normalised row and g = grad * weight.
 
     Adds grad * n to ``sums`` and grad to what follows it. ``out`` may be ``row`` or ``grad``.
@@ -106,15 +108,18 @@ def gradients_of_row(row, grad, weight, slopes, epsilon, out, sums, head, size, 
     mean, rest = mean_of(row, slopes)
     factor, mean_slope = filled(row, inverse), filled(row, slopes.slope)
     product = filled(row, inverse * (slopes.product - slopes.correction * slopes.slope))
-    whole = size - (size - head) % lanes
-    some_gradients(row, grad, weight, slopes, inverse, out, sums, 0, head, size)
-    for first in range(head, whole, lanes):
+    whole = size - (size - ends.head) % lanes
+    some_gradients(row, grad, weight, slopes, inverse, ends.before, sums, 0, ends.head, size)
+    join(out, edge, ends)
+    for first in range(ends.head, whole, lanes):
         normal = (simd.load(simd.advance(row, first), lanes) - mean - rest) * factor
         slope, scale = simd.load(simd.advance(grad, first), lanes), simd.load(simd.advance(weight, first), lanes)
+        at, to = simd.advance(sums, first), simd.advance(sums, size + first)
+        weighted, plain = simd.load(at, lanes), simd.load(to, lanes)
         put(simd.advance(out, first), (slope * scale - mean_slope - normal * product) * factor, streamed)
-        row_sums.add_vector(simd.advance(sums, first), slope * normal)
-        row_sums.add_vector(simd.advance(sums, size + first), slope)
-    some_gradients(row, grad, weight, slopes, inverse, out, sums, whole, size - whole, size)
+        simd.store(at, weighted + slope * normal)
+        simd.store(to, plain + slope)
+    some_gradients(row, grad, weight, slopes, inverse, ends.after, sums, whole, size - whole, size)
 
 
 def gradient_items(grad, x, residual, weight, epsilon, out, sums, counter):
@@ -122,20 +127,23 @@ def gradient_items(grad, x, residual, weight, epsilon, out, sums, counter):
     rows, size = x.shape
     per_item = row_sums.rows_per_chunk(rows, sums)
     streamed = is_streamed(out, x) and is_streamed(out, residual) and is_streamed(out, grad)
+    joined = streamed and are_joined(out)
     add = residual.shape[0] > 0
-    total = np.empty(size if add else 0, x.dtype)
+    scratch = np.empty(lanes_of(simd.pointer(x)) + (size if add else 0), x.dtype)
+    edge, total = simd.pointer(scratch), simd.advance(simd.pointer(scratch), lanes_of(simd.pointer(x)))
     scale = simd.pointer(weight)
     item = next_item(counter, -1)
     while item * per_item < rows:
         sums_of_item = row_of(sums, item)
-        for i in range(item * per_item, min((item + 1) * per_item, rows)):
+        start, stop = item * per_item, min((item + 1) * per_item, rows)
+        for i in range(start, stop):
             row, slope, target = row_of(x, i), row_of(grad, i), row_of(out, i)
             if add:
-                add_rows(row, row_of(residual, i), simd.pointer(total), size)
-                row = simd.pointer(total)
+                add_rows(row, row_of(residual, i), total, size)
+                row = total
             slopes = slopes_of(row, slope, scale, size)
-            head = head_of(target, x.itemsize, size)
-            gradients_of_row(row, slope, scale, slopes, epsilon, target, sums_of_item, head, size, streamed)
+            ends = ends_of(target, edge, x.itemsize, size, joined and i > start, joined and i + 1 < stop)
+            gradients_of_row(row, slope, scale, slopes, epsilon, target, edge, ends, sums_of_item, size, streamed)
         item = next_item(counter, item)
     simd.stream_fence()
 

@@ -11,10 +11,12 @@ from fastcore.nn.kernels.layer_norm import (
     ITEM_ELEMENTS,
     STREAMED_ITEM_ELEMENTS,
     UNROLL,
+    are_joined,
     are_plain_rows,
-    head_of,
+    ends_of,
     is_plain_vector,
     is_streamed,
+    join,
     put,
     row_of,
 )
@@ -43,39 +45,44 @@ def mean_square(row, size):
 
 @kernel
 def divide_some(row, inverse, weight, out, first, count):
-    """`divide_row` for ``count`` elements, fewer than a vector has lanes."""
+    """`divide_row` for ``count`` elements from ``first`` on, fewer than a vector has lanes, to the start of ``out``."""
     lanes = lanes_of(row)
     if count > 0:
         scale = simd.load_first(simd.advance(weight, first), lanes, count)
         normal = simd.load_first(simd.advance(row, first), lanes, count) * filled(row, inverse)
-        simd.store_first(simd.advance(out, first), normal * scale, count)
+        simd.store_first(out, normal * scale, count)
 
 
 @kernel
-def divide_row(row, epsilon, weight, out, head, size, streamed):
+def divide_row(row, epsilon, weight, out, edge, ends, size, streamed):
     """out = row / sqrt(mean square + epsilon) * weight; ``out`` may be ``row``."""
     lanes = lanes_of(row)
     inverse = 1.0 / np.sqrt(mean_square(row, size) + epsilon)
     factor = filled(row, inverse)
-    whole = size - (size - head) % lanes
-    divide_some(row, inverse, weight, out, 0, head)
-    for first in range(head, whole, lanes):
+    whole = size - (size - ends.head) % lanes
+    divide_some(row, inverse, weight, ends.before, 0, ends.head)
+    join(out, edge, ends)
+    for first in range(ends.head, whole, lanes):
         scale = simd.load(simd.advance(weight, first), lanes)
         put(simd.advance(out, first), simd.load(simd.advance(row, first), lanes) * factor * scale, streamed)
-    divide_some(row, inverse, weight, out, whole, size - whole)
+    divide_some(row, inverse, weight, ends.after, whole, size - whole)
 
 
 def normalize_items(x, weight, epsilon, out, counter):
     """Take blocks of rows until none is left."""
     rows, size = x.shape
     streamed = is_streamed(out, x)
+    joined = streamed and are_joined(out)
     per_item = max(1, (STREAMED_ITEM_ELEMENTS if streamed else ITEM_ELEMENTS) // size)
+    scratch = np.empty(lanes_of(simd.pointer(x)), x.dtype)
+    edge = simd.pointer(scratch)
     item = next_item(counter, -1)
     while item * per_item < rows:
-        for i in range(item * per_item, min((item + 1) * per_item, rows)):
+        start, stop = item * per_item, min((item + 1) * per_item, rows)
+        for i in range(start, stop):
             target = row_of(out, i)
-            head = head_of(target, x.itemsize, size)
-            divide_row(row_of(x, i), epsilon, simd.pointer(weight), target, head, size, streamed)
+            ends = ends_of(target, edge, x.itemsize, size, joined and i > start, joined and i + 1 < stop)
+            divide_row(row_of(x, i), epsilon, simd.pointer(weight), target, edge, ends, size, streamed)
         item = next_item(counter, item)
     simd.stream_fence()
 

@@ -8,7 +8,16 @@ from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
 from fastcore.nn.kernels import row_sums
-from fastcore.nn.kernels.layer_norm import are_plain_rows, head_of, is_plain_vector, is_streamed, put, row_of
+from fastcore.nn.kernels.layer_norm import (
+    are_joined,
+    are_plain_rows,
+    ends_of,
+    is_plain_vector,
+    is_streamed,
+    join,
+    put,
+    row_of,
+)
 
 # Serial nanoseconds per byte of a row, for the choice between serial and parallel.
 NS_PER_BYTE = 0.06
@@ -39,19 +48,19 @@ def means_of(row, grad, weight, size):
 
 @kernel
 def some_gradients(row, grad, weight, inverse, product, out, sums, first, count):
-    """`gradients_of_row` for ``count`` elements, fewer than a vector has lanes."""
+    """`gradients_of_row` for ``count`` elements, fewer than a vector has lanes, to the start of ``out``."""
     lanes = lanes_of(row)
     if count > 0:
         normal = simd.load_first(simd.advance(row, first), lanes, count) * filled(row, inverse)
         slope = simd.load_first(simd.advance(grad, first), lanes, count)
         scale = simd.load_first(simd.advance(weight, first), lanes, count)
         gradient = (slope * scale - normal * filled(row, product)) * filled(row, inverse)
-        simd.store_first(simd.advance(out, first), gradient, count)
+        simd.store_first(out, gradient, count)
         row_sums.add_some(simd.advance(sums, first), slope * normal, count)
 
 
 @kernel
-def gradients_of_row(row, grad, weight, epsilon, out, sums, head, size, streamed):
+def gradients_of_row(row, grad, weight, epsilon, out, edge, ends, sums, size, streamed):
     """out = (g - n mean(g n)) * inverse, n = row * inverse, g = grad * weight, inverse = 1 / sqrt(mean square + eps).
 
     Adds grad * n to ``sums``. ``out`` may be ``row`` or ``grad``.
@@ -60,14 +69,16 @@ def gradients_of_row(row, grad, weight, epsilon, out, sums, head, size, streamed
     squares, products = means_of(row, grad, weight, size)
     inverse = 1.0 / np.sqrt(squares + epsilon)
     factor, product = filled(row, inverse), filled(row, inverse * products)
-    whole = size - (size - head) % lanes
-    some_gradients(row, grad, weight, inverse, inverse * products, out, sums, 0, head)
-    for first in range(head, whole, lanes):
+    whole = size - (size - ends.head) % lanes
+    some_gradients(row, grad, weight, inverse, inverse * products, ends.before, sums, 0, ends.head)
+    join(out, edge, ends)
+    for first in range(ends.head, whole, lanes):
         normal = simd.load(simd.advance(row, first), lanes) * factor
         slope, scale = simd.load(simd.advance(grad, first), lanes), simd.load(simd.advance(weight, first), lanes)
+        before = simd.load(simd.advance(sums, first), lanes)
         put(simd.advance(out, first), (slope * scale - normal * product) * factor, streamed)
-        row_sums.add_vector(simd.advance(sums, first), slope * normal)
-    some_gradients(row, grad, weight, inverse, inverse * products, out, sums, whole, size - whole)
+        simd.store(simd.advance(sums, first), before + slope * normal)
+    some_gradients(row, grad, weight, inverse, inverse * products, ends.after, sums, whole, size - whole)
 
 
 def gradient_items(grad, x, weight, epsilon, out, sums, counter):
@@ -75,14 +86,17 @@ def gradient_items(grad, x, weight, epsilon, out, sums, counter):
     rows, size = x.shape
     per_item = row_sums.rows_per_chunk(rows, sums)
     streamed = is_streamed(out, x) and is_streamed(out, grad)
-    scale = simd.pointer(weight)
+    joined = streamed and are_joined(out)
+    scratch = np.empty(lanes_of(simd.pointer(x)), x.dtype)
+    scale, edge = simd.pointer(weight), simd.pointer(scratch)
     item = next_item(counter, -1)
     while item * per_item < rows:
         sums_of_item = row_of(sums, item)
-        for i in range(item * per_item, min((item + 1) * per_item, rows)):
-            target = row_of(out, i)
-            head = head_of(target, x.itemsize, size)
-            gradients_of_row(row_of(x, i), row_of(grad, i), scale, epsilon, target, sums_of_item, head, size, streamed)
+        start, stop = item * per_item, min((item + 1) * per_item, rows)
+        for i in range(start, stop):
+            row, slope, target = row_of(x, i), row_of(grad, i), row_of(out, i)
+            ends = ends_of(target, edge, x.itemsize, size, joined and i > start, joined and i + 1 < stop)
+            gradients_of_row(row, slope, scale, epsilon, target, edge, ends, sums_of_item, size, streamed)
         item = next_item(counter, item)
     simd.stream_fence()
 

@@ -27,14 +27,8 @@ def rows_per_chunk(rows, sums):
 
 
 @kernel
-def add_vector(sums, x):
-    """sums += x."""
-    simd.store(sums, simd.load(sums, lanes_of(sums)) + x)
-
-
-@kernel
 def add_some(sums, x, count):
-    """The same of the first ``count`` lanes."""
+    """sums += x for the first ``count`` lanes."""
     simd.store_first(sums, simd.load_first(sums, lanes_of(sums), count) + x, count)
 
 
