@@ -115,7 +115,7 @@ def mean_of(row, moments):
 
 
 class Ends(NamedTuple):
-    """Where the elements of a row go that are no whole vectors: the first ``head`` to ``before``, the last to ``after``."""
+    """Where elements of a row go that are no whole vectors: the first ``head`` to ``before``, the last to ``after``."""
 
     head: Any
     before: Any
