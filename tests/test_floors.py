@@ -29,7 +29,13 @@ FLOOR = {
 }
 # Third parties allowed anywhere in a file, function bodies included.
 NUMERICAL = {"llvmlite", "numba", "numpy", "scipy"}
-THIRD_PARTIES = {"_core": {"llvmlite", "numba", "numpy"}, "reference": {"numpy"}, "__init__": set(), "__main__": set()}
+THIRD_PARTIES = {
+    "_core": {"llvmlite", "numba", "numpy"},
+    "autodiff": NUMERICAL | {"matplotlib"},  # of Graph.plot, imported there
+    "reference": {"numpy"},
+    "__init__": set(),
+    "__main__": set(),
+}
 ON_DEMAND = {"_cli", "integrations", "sharding"}  # optional packages, imported where the user asked for them
 COMPILERS = {"jit", "njit", "generated_jit", "vectorize", "guvectorize", "cfunc", "stencil"}
 
