@@ -24,8 +24,6 @@ _VECTOR_BYTES = simd.VECTOR_BITS // 8
 # Results are parts of one array up to this size in all: NumPy asks for large pages from 4 MiB on, and 12 MB of them are
 # first written in 3.1 ms, three arrays of 4 MB in 7.8. Larger results should not keep each other's memory.
 _TOGETHER_BYTES = 32 << 20
-# Up to this, without a thought for their alignment.
-_SMALL_BYTES = 1 << 13
 
 
 def evaluate_quickly(compiled: Compiled, values: Sequence[Any]) -> Any:
@@ -51,16 +49,14 @@ def evaluate_quickly(compiled: Compiled, values: Sequence[Any]) -> Any:
             return None
     plan[2] = False
     total = size * dtype.itemsize * compiled.outputs
-    if total <= _SMALL_BYTES:
+    if total < streaming.STREAMED_BYTES:
         results: Any = _empty((compiled.outputs, *shape), dtype)
         put(plan, len(values), results.reshape(-1), compiled.outputs)
     else:
         results = _new_arrays(shape, dtype, compiled.outputs)
         for k, result in enumerate(results):
             put(plan, len(values) + k, result.reshape(-1), 1)
-        plan[3] = len(values)
-        if total >= streaming.STREAMED_BYTES:
-            plan[2], plan[4] = True, STREAMED_ELEMENTS
+        plan[2], plan[3], plan[4] = True, len(values), STREAMED_ELEMENTS
     compiled.kernel(dtype)(size * compiled.cost(dtype), plan, compiled.constants)
     return results
 
@@ -150,9 +146,9 @@ def _is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
 def _launch(
     compiled: Compiled, inputs: Sequence[np.ndarray], targets: Sequence[np.ndarray], shape: tuple[int, ...]
 ) -> None:
-    operands = [np.broadcast_to(x, shape) for x in inputs] + list(targets)
-    itemsize, size = operands[0].itemsize, operands[0].size
-    axes = _joined_axes(shape, [x.strides for x in operands]) or [(1, *[itemsize] * len(operands))]
+    operands = [*inputs, *targets]
+    itemsize, size = targets[0].itemsize, targets[0].size
+    axes = _joined_axes(shape, [_broadcast_strides(x, shape) for x in operands]) or [(1, *[itemsize] * len(operands))]
     lengths, *strides = zip(*axes)
     if any(each[-1] not in (0, itemsize) or not x.flags.aligned for each, x in zip(strides, operands)):
         # Elements apart: copied, so that the kernel reads vectors.
@@ -171,6 +167,14 @@ def _is_contiguous_along(x: np.ndarray) -> bool:
     """Whether a kernel can write it where it lies: aligned, and elements of the last axis side by side."""
     step = next((step for length, step in zip(x.shape[::-1], x.strides[::-1]) if length > 1), x.itemsize)
     return x.flags.aligned and step == x.itemsize
+
+
+def _broadcast_strides(x: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of `x` seen in a shape that it broadcasts to; `np.broadcast_to` takes 4 us for each."""
+    if x.shape == shape:
+        return x.strides
+    missing = (0,) * (len(shape) - x.ndim)
+    return missing + tuple(stride if length > 1 else 0 for length, stride in zip(x.shape, x.strides))
 
 
 def _joined_axes(shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
