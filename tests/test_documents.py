@@ -73,10 +73,11 @@ def example(tmp_path_factory):
 def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     # The later ones go on from the first.
     blocks = python_blocks("README.md")
-    assert len(blocks) == 8
+    assert len(blocks) == 10
     lines = run("-c", "".join(blocks), cwd=tmp_path).splitlines()
-    attention, loss, cache, pages, scores, report, substituted, *solved, coefficients, product, trained = lines
-    solution, inverted, roots = solved
+    attention, loss, cache, pages, scores, report, substituted, *solved = lines[:11]
+    solution, inverted, roots, coefficients = solved
+    gradient, second, *table, adjoints, product, trained = lines[11:]
     shape, error = attention.rsplit(maxsplit=1)
     assert shape == "(2, 8, 512, 64)"
     assert float(error) < 1e-5
@@ -99,6 +100,13 @@ def test_readme_examples_run_and_agree_with_the_reference(tmp_path):
     assert roots.split(maxsplit=1)[1] == "(1000, 10)"
     assert 1 < float(roots.split()[0]) < 4
     assert np.allclose([float(each) for each in coefficients.strip("[]").split()], [1.0, -2.0, 0.5], atol=1e-3)
+    largest, penalty = map(float, gradient.split())
+    assert largest < 1e-5
+    assert 0.1 < penalty < 0.64  # the weights decrease from 64 ones, of which it is 0.48
+    assert float(second.split()[0]) < 1e-14
+    assert second.endswith("(100000,)")
+    assert {"S", "P", "G", "H"} <= {word for line in table for word in line.split()}
+    assert "'S'" in adjoints
     # psum of (4, 16) float64 blocks over groups of 4: 2 (4 - 1) blocks a group.
     assert product == f"True {2 * 2 * 3 * 4 * 16 * 8}"
     assert trained == "True attention.key_bias 16"
@@ -162,6 +170,8 @@ def test_readme_commands_of_the_examples_are_understood():
             checked += 1
         scripts = [word for word in words if word.startswith("examples/")]
         scripts += [f"{word.replace('.', '/')}.py" for word in words if word.startswith("examples.")]
+        # A package with a __main__ is a program, too.
+        scripts = [script if (ROOT / script).is_file() else script.replace(".py", "/__main__.py") for script in scripts]
         assert all((ROOT / script).is_file() for script in scripts), scripts
     assert checked >= 4
 
