@@ -25,10 +25,12 @@ def refuse_number(kind: str) -> NoReturn:
     )
 
 
-def refuse_array(what: str) -> NoReturn:
+def refuse_array(
+    what: str, fix: str = "Sum, index or reshape the arrays that value_and_grad returns, or pass slices as arguments."
+) -> NoReturn:
     raise TypeError(
         f"{what} is not possible on a traced value: it stands for one element, and the function is applied to each"
-        " alone. Sum, index or reshape the arrays that value_and_grad returns, or pass slices as arguments."
+        f" alone. {fix}"
     )
 
 
@@ -41,7 +43,8 @@ def refuse_ufunc_options(name: str, options: Sequence[str]) -> NoReturn:
 
 
 def refuse_kind_of_operand(operation: str, expected: str, got: str) -> NoReturn:
-    raise TypeError(f"{operation} takes {expected}. Got {got}. Use np.where(condition, 1.0, 0.0) for numbers.")
+    fix = "Use np.where(condition, 1.0, 0.0) for numbers." if got == "conditions" else "Compare, for example x != 0.0."
+    raise TypeError(f"{operation} takes {expected}. Got {got}. {fix}")
 
 
 def refuse_constant(x: Any) -> NoReturn:

@@ -63,18 +63,25 @@ def _divide(g: Node, out: Node, a: Node, b: Node) -> Sequence[Node]:
 
 
 def _power(g: Node, out: Node, base: Node, exponent: Node) -> Sequence[Node | None]:
-    """As JAX: 0 for an exponent of 0, and at a base of 0 the derivative by the exponent is 0."""
+    """At a base of 0 the derivative by the exponent is 0, and by the base 0 where the exponent is 0, too."""
     if exponent.is_constant:
         n = exponent.value
         to_base = None if n == 0.0 else g * (n * _f("power", base, n - 1.0))
         return to_base, None
-    lowered = _f("where", exponent.__eq__(0.0), 1.0, exponent - 1.0)
-    to_base = None if base.is_constant else g * (exponent * _f("power", base, lowered))
+    to_base = None
+    if not base.is_constant:
+        slope = exponent * _f("power", base, exponent - 1.0)
+        to_base = g * _f("where", exponent.__eq__(0.0) & base.__eq__(0.0), 0.0, slope)
     if base.is_constant:
         logarithm = _f("log", base.tape.constant(1.0) if base.is_zero else base)
     else:
         logarithm = _f("log", _f("where", base.__eq__(0.0), 1.0, base))
     return to_base, g * (out * logarithm)
+
+
+def _arctan2(g: Node, out: Node, y: Node, x: Node) -> Sequence[Node]:
+    r = _f("hypot", x, y)  # squares would leave float32's range at 1e-20 and 1e20
+    return g * (x / r / r), -(g * (y / r / r))
 
 
 def _extremum(g: Node, a: Node, b: Node, wins: str) -> Sequence[_Share]:
@@ -113,14 +120,14 @@ _RULES: dict[str, Callable[..., Sequence[Node | _Share | None]]] = {
     "sinh": lambda g, out, a: (g * _f("cosh", a),),
     "cosh": lambda g, out, a: (g * _f("sinh", a),),
     "tanh": lambda g, out, a: (g * ((1.0 - out) * (1.0 + out)),),
-    "arcsinh": lambda g, out, a: (g / _f("sqrt", a * a + 1.0),),
+    "arcsinh": lambda g, out, a: (g / _f("hypot", a, 1.0),),
     "arccosh": lambda g, out, a: (g / _f("sqrt", (a - 1.0) * (a + 1.0)),),
     "arctanh": lambda g, out, a: (g / ((1.0 - a) * (1.0 + a)),),
     "sigmoid": lambda g, out, a: (g * (out * (1.0 - out)),),
     "erf": lambda g, out, a: (g * (_f("exp", -(a * a)) * (2.0 / math.sqrt(math.pi))),),
     "absolute": lambda g, out, a: (g * _f("sign", a),),
     "hypot": lambda g, out, a, b: (g * (a / out), g * (b / out)),
-    "arctan2": lambda g, out, y, x: (g * (x / (x * x + y * y)), -(g * (y / (x * x + y * y)))),
+    "arctan2": _arctan2,
     "maximum": lambda g, out, a, b: _extremum(g, a, b, "greater_equal"),
     "minimum": lambda g, out, a, b: _extremum(g, a, b, "less_equal"),
     "where": lambda g, out, condition, a, b: _where(g, condition),

@@ -90,7 +90,7 @@ class Graph:
         results = evaluate(compiled, names, [inputs[name] for name in names])
         return results if results[0].ndim else [each[()] for each in results]
 
-    def evaluate(self, **inputs: Any) -> dict[str, Any]:
+    def evaluate(self, /, **inputs: Any) -> dict[str, Any]:
         """The value of each node by its name, arguments included; conditions as booleans.
 
         Parameters
@@ -108,7 +108,7 @@ class Graph:
             for node, value in zip(self._nodes, values)
         }
 
-    def adjoints(self, **inputs: Any) -> dict[str, Any]:
+    def adjoints(self, /, **inputs: Any) -> dict[str, Any]:
         """d output / d node for each node by its name, arguments included; conditions have none.
 
         Parameters and errors as those of `evaluate`.
@@ -116,7 +116,7 @@ class Graph:
         slopes = self._evaluate(self._adjoints, inputs)
         return {self._names[node.index]: slope for node, slope in zip(self._numbers, slopes)}
 
-    def partials(self, **inputs: Any) -> dict[tuple[str, str], Any]:
+    def partials(self, /, **inputs: Any) -> dict[tuple[str, str], Any]:
         """d node / d operand for each edge, (operand, node), the node's other operands fixed.
 
         The product along a path is the path's share of a derivative. Parameters and errors as those of `evaluate`.
@@ -153,7 +153,7 @@ class Graph:
         """(operand, node) for each use of a node."""
         return [(each, node.name) for node in self.nodes for each in node.operands if isinstance(each, str)]
 
-    def plot(self, file: str | Path, **inputs: Any) -> None:
+    def plot(self, file: str | Path, /, **inputs: Any) -> None:
         """Draw it into a file, whose suffix says the format; given all arguments, with values and derivatives.
 
         Raises
@@ -192,6 +192,7 @@ def graph(fn: Callable[..., Any]) -> Graph:
     Raises
     ------
     TypeError : as `value_and_grad`, or fn takes a variable number of arguments
+    ValueError : fn has no parameter without a default
 
     Examples
     --------
@@ -211,6 +212,7 @@ def graph(fn: Callable[..., Any]) -> Graph:
     """
     check.is_callable(fn)
     form = Form(fn, len(_arguments(fn)), ())
+    check.places_of_arguments(None, len(form.names))
     variables: dict[str, Any] = {}
     traced = Trace(lambda *nodes: _watched(fn, nodes, variables), form)
     return Graph(traced, _names(traced, variables, name_of(fn)))
@@ -244,16 +246,18 @@ def _watched(fn: Callable[..., Any], nodes: Sequence[Node], variables: dict[str,
 
 def _names(traced: Trace, variables: Mapping[str, Any], function: str) -> dict[int, str]:
     names = {node.index: str(node.value) for node in traced.inputs}
+    taken = set(names.values())
     for name, value in variables.items():
-        if isinstance(value, Node) and value.tape is traced.tape and value.index not in names:
+        # An argument that the function binds anew keeps its name, and the new value gets another.
+        if isinstance(value, Node) and value.tape is traced.tape and value.index not in names and name not in taken:
             names[value.index] = name
-    if function.isidentifier() and function not in names.values():
+            taken.add(name)
+    if function.isidentifier() and function not in taken:
         names.setdefault(traced.result.index, function)
     taken, number = set(names.values()), 0
+    used = {node.index for node in reachable([traced.result])}
     for node in traced.tape.nodes:
-        if node.index in names or node.is_constant:
-            continue
-        if node.index not in {each.index for each in reachable([traced.result])}:
+        if node.index in names or node.index not in used or node.is_constant:
             continue
         number += 1
         while f"v{number}" in taken:

@@ -75,6 +75,8 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: Map
 def _where(condition: Any, *values: Any) -> Any:
     if len(values) != 2:
         check.refuse_array("numpy.where of a condition alone")
+    if isinstance(condition, bool | np.bool_):
+        return values[0] if condition else values[1]
     if not isinstance(condition, Node):
         check.refuse_constant(condition)
     return apply("where", condition, *values)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastcore._core import validate_autodiff as check
 from fastcore.autodiff.arrays import evaluate, evaluate_quickly
 from fastcore.autodiff.derivatives import adjoints
@@ -58,7 +60,10 @@ class _Derivative:
         """The arrays of ``out``, of the form of what it returns."""
         raise NotImplementedError
 
-    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+    def __reduce__(self) -> Any:
+        return type(self), (self.__wrapped__, self._argnums)
+
+    def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         if not kwargs and out is None:
             known = self._plans.get(len(args))
             if known is not None and known.compiled is not None:
@@ -68,12 +73,12 @@ class _Derivative:
         plan = self._plan(args, kwargs)
         values = plan.form.values(args, kwargs)
         if any(isinstance(each, Node) for each in values):
+            if out is not None:
+                check.refuse_output(f"{self.kind} of traced values")
             return self._inside_trace(plan, values)
         outs = None if out is None else self.unpacked(out, plan.count)
-        results: Sequence[Any] = evaluate(self._compiled(plan), plan.form.names, values, outs)
-        if out is None and results[0].ndim == 0:
-            results = [each[()] for each in results]
-        return self.packed(results, plan.pack)
+        results = evaluate(self._compiled(plan), plan.form.names, values, outs)
+        return self.packed(results if out is not None else _as_scalars(results), plan.pack)
 
     def _inside_trace(self, plan: _Plan, values: Sequence[Any]) -> Any:
         """The nodes of a derivative that a traced function asks for."""
@@ -102,6 +107,10 @@ class _Plan:
 
     def wanted_of(self, trace: Trace) -> list[Node]:
         return [trace.inputs[place] for place in self.places]
+
+
+def _as_scalars(results: Sequence[np.ndarray]) -> Sequence[Any]:
+    return results if results[0].ndim else [each[()] for each in results]
 
 
 def _gradient(output: Node, wanted: Sequence[Node]) -> list[Node]:
@@ -245,14 +254,17 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any])
     check.is_callable(fn)
     primals, tangents = check.sequence(primals, "primals"), check.sequence(tangents, "tangents")
     check.number_of_arrays(len(tangents), len(primals), "tangents")
-    traced = Trace(fn, Form(fn, len(primals), ()))
+    given = [*primals, *tangents]
+    tape = next((each.tape for each in given if isinstance(each, Node)), None)
+    traced = Trace(fn, Form(fn, len(primals), ()), tape)
     directions = [traced.tape.input(f"tangent of {name}") for name in traced.form.names]
     slopes = [_directional(output, traced.inputs, directions) for output in traced.results]
-    compiled = assemble([*traced.inputs, *directions], [*traced.results, *slopes])
-    names = [*traced.form.names, *(each.value for each in directions)]
-    results: Sequence[Any] = evaluate(compiled, names, [*primals, *tangents])
-    if results[0].ndim == 0:
-        results = [each[()] for each in results]
+    inputs, nodes = [*traced.inputs, *directions], [*traced.results, *slopes]
+    results: Sequence[Any]
+    if tape is None:
+        results = _as_scalars(evaluate(assemble(inputs, nodes), [str(each.value) for each in inputs], given))
+    else:  # part of another function that is being traced
+        results = tape.substituted(nodes, inputs, given)
     values, derivatives = results[: len(slopes)], results[len(slopes) :]
     if traced.kind is None:
         return values[0], derivatives[0]

@@ -21,6 +21,7 @@ _COMMUTATIVE = {"add", "multiply", "equal", "not_equal", "logical_and", "logical
 MOST_FACTORS = 16
 # What arrays have and elements have not.
 _OF_ARRAYS = {name for name in dir(np.ndarray) if not name.startswith("_")}
+_ELEMENTWISE = {"clip", "conj", "conjugate"}
 
 
 class Tape:
@@ -204,11 +205,24 @@ class Node:
     def __floordiv__(self, other: Any) -> Node:
         return np.floor_divide(self, other)
 
+    def __round__(self, digits: Any = None) -> NoReturn:
+        check.refuse_array("round()", "Use np.rint, whose derivative is 0.")
+
+    def __divmod__(self, other: Any) -> NoReturn:
+        check.refuse_array("divmod()", "Use np.floor(x / y), whose derivative is 0.")
+
+    __rdivmod__ = __divmod__
+
+    def __format__(self, form: str) -> str:
+        return format(repr(self), form if not form or form[-1] == "s" else "")
+
     def __rfloordiv__(self, other: Any) -> Node:
         return np.floor_divide(other, self)
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_ARRAYS:
+            if name in _ELEMENTWISE:
+                check.refuse_array(f".{name}", f"Use np.{name}.")
             check.refuse_array(f".{name}")
         raise AttributeError(f"a traced value has no attribute {name!r}")
 

@@ -106,10 +106,12 @@ def _is_literal(value: float) -> bool:
 def assemble(inputs: Sequence[Node], outputs: Sequence[Node]) -> Compiled:
     """The program that computes ``outputs`` from ``inputs``, which are all inputs of the tape."""
     nodes = reachable(outputs)
-    constants = [x for x in nodes if x.is_constant and not _is_literal(x.value) and not _is_exponent_only(x, nodes)]
+    numbers = _used_as_numbers(nodes, outputs)
+    constants = [x for x in nodes if x.is_constant and not _is_literal(x.value) and x.index in numbers]
     words = {node.index: str(number) for number, node in enumerate([*inputs, *constants])}
     words |= {x.index: repr(x.value) for x in nodes if x.is_constant and _is_literal(x.value)}
-    with_cosine = {x.operands[0].index for x in nodes if x.operation == "cos"}
+    sines, cosines = ({x.operands[0].index for x in nodes if x.operation == name} for name in ("sin", "cos"))
+    with_both = sines & cosines
     assembler = _Assembler(len(inputs) + len(constants))
     for node in nodes:
         if node.index in words or node.operation == "constant":
@@ -119,7 +121,7 @@ def assemble(inputs: Sequence[Node], outputs: Sequence[Node]) -> Compiled:
             words[node.index] = assembler.power(words[node.operands[0].index], exponent)
             continue
         operands = [words[each.index] for each in node.operands]
-        if node.operation in ("sin", "cos") and _has_both(node, nodes, with_cosine):
+        if node.operation in ("sin", "cos") and node.operands[0].index in with_both:
             assembler.sine_and_cosine(operands[0])
         words[node.index] = assembler.value(node.operation, *operands)
     results = [words[node.index] for node in outputs]
@@ -135,13 +137,10 @@ def _whole_exponent(node: Node) -> int | None:
     return int(node.operands[1].value) if is_whole_exponent(node.operands[1]) else None
 
 
-def _is_exponent_only(constant: Node, nodes: Sequence[Node]) -> bool:
-    users = [node for node in nodes if any(each is constant for each in node.operands)]
-    return bool(users) and all(_whole_exponent(node) is not None and node.operands[0] is not constant for node in users)
-
-
-def _has_both(node: Node, nodes: Sequence[Node], with_cosine: set[int]) -> bool:
-    operand = node.operands[0]
-    return operand.index in with_cosine and any(
-        each.operation == "sin" and each.operands[0] is operand for each in nodes
-    )
+def _used_as_numbers(nodes: Sequence[Node], outputs: Sequence[Node]) -> set[int]:
+    """What is a result, or an operand other than the exponent of a power that is computed by products."""
+    used = {node.index for node in outputs}
+    for node in nodes:
+        operands = node.operands if _whole_exponent(node) is None else node.operands[:1]
+        used.update(each.index for each in operands)
+    return used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ class Form:
     def __init__(self, fn: Callable[..., Any], count: int, keywords: Sequence[str]) -> None:
         parameters = _parameters(fn)
         places = {name: place for place, name in enumerate(each.name for each in parameters)}
-        self.positional = _positional_names(parameters, count)
+        self.positional = _positional_names(parameters, count, {*places, *keywords})
         self.keywords = tuple(sorted(keywords, key=lambda name: places.get(name, len(places))))
         self.names = (*self.positional, *self.keywords)
 
@@ -91,12 +92,13 @@ def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:
         return []
 
 
-def _positional_names(parameters: Sequence[inspect.Parameter], count: int) -> tuple[str, ...]:
-    """Names of the first arguments: of their parameters, then those of ``*args`` numbered."""
+def _positional_names(parameters: Sequence[inspect.Parameter], count: int, taken: set[str]) -> tuple[str, ...]:
+    """Names of the first arguments: of their parameters, then those of ``*args`` numbered, without what is taken."""
     simple = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [each.name for each in parameters if each.kind in simple][:count]
     rest = next((each.name for each in parameters if each.kind is inspect.Parameter.VAR_POSITIONAL), "x")
-    return (*names, *(f"{rest}{i}" for i in range(count - len(names))))
+    numbered = (name for name in (f"{rest}{i}" for i in itertools.count()) if name not in taken)
+    return (*names, *itertools.islice(numbered, count - len(names)))
 
 
 @functools.lru_cache(1024)

@@ -37,7 +37,7 @@ _SLOPES: dict[str, Callable[[Any, Any], Any]] = {
     "sinh": lambda a, out: np.cosh(a),
     "cosh": lambda a, out: np.sinh(a),
     "tanh": lambda a, out: (1.0 - out) * (1.0 + out),
-    "arcsinh": lambda a, out: 1.0 / np.sqrt(a * a + 1.0),
+    "arcsinh": lambda a, out: 1.0 / np.hypot(a, 1.0),
     "arccosh": lambda a, out: 1.0 / np.sqrt((a - 1.0) * (a + 1.0)),
     "arctanh": lambda a, out: 1.0 / ((1.0 - a) * (1.0 + a)),
     "absolute": lambda a, out: np.sign(a),
@@ -108,7 +108,7 @@ def _extremum(ufunc: np.ufunc, values: Sequence[Any], slopes: Sequence[Any]) -> 
 
 def _power(values: Sequence[Any], slopes: Sequence[Any], out: Any) -> Any:
     (a, b), (da, db) = values, slopes
-    to_base = np.where(_plain(b) == 0.0, 0.0, b * np.power(a, np.where(_plain(b) == 0.0, 1.0, b - 1.0)))
+    to_base = np.where((_plain(b) == 0.0) & (_plain(a) == 0.0), 0.0, b * np.power(a, b - 1.0))
     slope = to_base * da
     if not isinstance(db, float) or db != 0.0:
         slope = slope + out * np.log(np.where(_plain(a) == 0.0, 1.0, a)) * db
@@ -124,7 +124,7 @@ _TWO_OPERANDS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "float_power": _power,
     "logaddexp": lambda v, s, out: np.exp(v[0] - out) * s[0] + np.exp(v[1] - out) * s[1],
     "hypot": lambda v, s, out: v[0] / out * s[0] + v[1] / out * s[1],
-    "arctan2": lambda v, s, out: (v[1] * s[0] - v[0] * s[1]) / (v[0] * v[0] + v[1] * v[1]),
+    "arctan2": lambda v, s, out: (v[1] / np.hypot(*v) * s[0] - v[0] / np.hypot(*v) * s[1]) / np.hypot(*v),
 }
 
 

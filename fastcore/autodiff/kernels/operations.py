@@ -51,5 +51,7 @@ _FROM_SIMD = (
     " log log10 log1p log2 power rint sigmoid sin sincos sinh sqrt tan tanh trunc"
 )
 OPERATIONS |= {name: getattr(simd, name) for name in _FROM_SIMD.split()}
+# Those that are more than a few instructions.
+ELEMENTARY = {*_FROM_SIMD.split()} - {"absolute", "ceil", "floor", "rint", "sqrt", "trunc"}
 # How many values an operation has, where it is not one.
 RESULTS = {"sincos": 2}
