@@ -57,7 +57,8 @@ def layer_norm_backward(
         rows, slopes, target = two_axes(input, grad_out, grad_input)
         sums = new_sums(rows.shape, 2, _FLOAT32)
         if layer_kernels.gradient_if_small(slopes, rows, None, weight, eps, target, sums):
-            return grad_input, *_vectors(sums[0].reshape(2, -1), (weight, bias), (None, None))
+            grad_weight, grad_bias = sums[0].reshape(2, normalized_shape)
+            return grad_input, grad_weight, grad_bias
     return _layer_norm_backward(grad_out, {"input": input}, normalized_shape, weight, bias, eps, out)
 
 
@@ -130,7 +131,7 @@ def rms_norm_backward(
         rows, slopes, target = two_axes(input, grad_out, grad_input)
         sums = new_sums(rows.shape, 1, _FLOAT32)
         if rms_kernels.gradient_if_small(slopes, rows, weight, EPSILON_F32 if eps is None else eps, target, sums):
-            return grad_input, *_vectors(sums[0][None], (weight,), (None,))
+            return grad_input, sums[0]
     arrays = {"input": validate.float_array(input, "input"), "grad_out": validate.float_array(grad_out, "grad_out")}
     vectors = {} if weight is None else {"weight": validate.float_array(weight, "weight")}
     dtype = validate.same_dtype(arrays | vectors)

@@ -20,6 +20,8 @@ STREAMED_ITEM_ELEMENTS = 65536
 NS_PER_BYTE = 0.04
 # Vectors summed side by side: one after the other, each addition would wait four cycles for the last.
 UNROLL = 4
+# Loads that differ from a store before them by a multiple of this and less than a vector wait for it.
+PAGE_BYTES = 4096
 # Where there is nothing to add.
 NO_ROWS = np.empty((0, 0), np.float32)
 
@@ -42,11 +44,42 @@ def row_of(array, row):
 def add_rows(a, b, total, size):
     """total = a + b; ``total`` may be either."""
     lanes = lanes_of(a)
+    whole = size - size % lanes
+    for first in range(0, whole, lanes):
+        left, right = simd.load(simd.advance(a, first), lanes), simd.load(simd.advance(b, first), lanes)
+        simd.store(simd.advance(total, first), left + right)
+    left = simd.load_first(simd.advance(a, whole), lanes, size - whole)
+    right = simd.load_first(simd.advance(b, whole), lanes, size - whole)
+    simd.store_first(simd.advance(total, whole), left + right, size - whole)
+
+
+@kernel
+def scratch_elements(count, size, itemsize):
+    """Elements for ``count`` rows at `place_of`."""
+    return (count * (size * itemsize // PAGE_BYTES + 1) + 1) * PAGE_BYTES // itemsize
+
+
+@kernel
+def place_of(scratch, row, out, size):
+    """Pointer to a row of ``scratch`` that begins as far behind a page as ``out``.
+
+    What is read and written at the same index of a row then begins so, too, if the arrays are large: memory of its own
+    at any other distance made rows of 4 KiB take up to three times as long, whenever a load came just behind a store.
+    """
+    itemsize = scratch.itemsize
+    start = simd.pointer(scratch)
+    first = (simd.address_of(out) - simd.address_of(start)) % PAGE_BYTES
+    return simd.advance(start, (first + row * (size * itemsize // PAGE_BYTES + 1) * PAGE_BYTES) // itemsize)
+
+
+@kernel
+def copied(row, target, size):
+    """``target``, filled from ``row``."""
+    lanes = lanes_of(row)
     for first in range(0, size, lanes):
-        count = min(size - first, lanes)
-        left = simd.load_first(simd.advance(a, first), lanes, count)
-        right = simd.load_first(simd.advance(b, first), lanes, count)
-        simd.store_first(simd.advance(total, first), left + right, count)
+        count = size - first
+        simd.store_first(simd.advance(target, first), simd.load_first(simd.advance(row, first), lanes, count), count)
+    return target
 
 
 @kernel
@@ -205,9 +238,13 @@ def normalize_items(x, residual, weight, bias, epsilon, out, counter):
     per_item = max(1, (STREAMED_ITEM_ELEMENTS if streamed else ITEM_ELEMENTS) // size)
     joined = streamed and are_joined(out)
     add = residual.shape[0] > 0
-    scratch = np.empty(lanes_of(simd.pointer(x)) + (size if add else 0), x.dtype)
-    edge, total = simd.pointer(scratch), simd.advance(simd.pointer(scratch), lanes_of(simd.pointer(x)))
-    scale, shift = simd.pointer(weight), simd.pointer(bias)
+    scratch = np.empty(scratch_elements(3, size, x.itemsize), x.dtype)
+    start_of_out = simd.pointer(out)
+    scale = copied(simd.pointer(weight), place_of(scratch, 0, start_of_out, size), size)
+    shift = copied(simd.pointer(bias), place_of(scratch, 1, start_of_out, size), size)
+    total = place_of(scratch, 2, start_of_out, size)
+    edges = np.empty(lanes_of(start_of_out), x.dtype)
+    edge = simd.pointer(edges)
     item = next_item(counter, -1)
     while item * per_item < rows:
         start, stop = item * per_item, min((item + 1) * per_item, rows)

@@ -15,14 +15,17 @@ from fastcore.nn.kernels.layer_norm import (
     add_rows,
     are_joined,
     are_plain_rows,
+    copied,
     ends_of,
     guess_of,
     is_plain_vector,
     is_streamed,
     join,
     mean_of,
+    place_of,
     put,
     row_of,
+    scratch_elements,
 )
 
 # Serial nanoseconds per byte of a row, for the choice between serial and parallel.
@@ -81,7 +84,7 @@ def slopes_of(row, grad, weight, size):
 
 
 @kernel
-def some_gradients(row, grad, weight, slopes, inverse, out, sums, first, count, size):
+def some_gradients(row, grad, weight, slopes, inverse, out, weighted, plain, first, count):
     """`gradients_of_row` for ``count`` elements, fewer than a vector has lanes, to the start of ``out``."""
     lanes = lanes_of(row)
     if count > 0:
@@ -93,15 +96,15 @@ def some_gradients(row, grad, weight, slopes, inverse, out, sums, first, count, 
         normal = (x - mean - rest) * filled(row, inverse)
         centred = slope * scale - filled(row, slopes.slope) - normal * filled(row, product)
         simd.store_first(out, centred * filled(row, inverse), count)
-        row_sums.add_some(simd.advance(sums, first), slope * normal, count)
-        row_sums.add_some(simd.advance(sums, size + first), slope, count)
+        row_sums.add_some(simd.advance(weighted, first), slope * normal, count)
+        row_sums.add_some(simd.advance(plain, first), slope, count)
 
 
 @kernel
-def gradients_of_row(row, grad, weight, slopes, epsilon, out, edge, ends, sums, size, streamed):
+def gradients_of_row(row, grad, weight, slopes, epsilon, out, edge, ends, weighted, plain, size, streamed):
     """out = (g - mean(g) - n mean(g n)) / deviation, n the normalised row and g = grad * weight.
 
-    Adds grad * n to ``sums`` and grad to what follows it. ``out`` may be ``row`` or ``grad``.
+    Adds grad * n to ``weighted`` and grad to ``plain``. ``out`` may be ``row`` or ``grad``.
     """
     lanes = lanes_of(row)
     inverse = 1.0 / np.sqrt(slopes.variance + epsilon)
@@ -109,17 +112,17 @@ def gradients_of_row(row, grad, weight, slopes, epsilon, out, edge, ends, sums, 
     factor, mean_slope = filled(row, inverse), filled(row, slopes.slope)
     product = filled(row, inverse * (slopes.product - slopes.correction * slopes.slope))
     whole = size - (size - ends.head) % lanes
-    some_gradients(row, grad, weight, slopes, inverse, ends.before, sums, 0, ends.head, size)
+    some_gradients(row, grad, weight, slopes, inverse, ends.before, weighted, plain, 0, ends.head)
     join(out, edge, ends)
     for first in range(ends.head, whole, lanes):
         normal = (simd.load(simd.advance(row, first), lanes) - mean - rest) * factor
         slope, scale = simd.load(simd.advance(grad, first), lanes), simd.load(simd.advance(weight, first), lanes)
-        at, to = simd.advance(sums, first), simd.advance(sums, size + first)
-        weighted, plain = simd.load(at, lanes), simd.load(to, lanes)
+        at, to = simd.advance(weighted, first), simd.advance(plain, first)
+        weighted_before, plain_before = simd.load(at, lanes), simd.load(to, lanes)
         put(simd.advance(out, first), (slope * scale - mean_slope - normal * product) * factor, streamed)
-        simd.store(at, weighted + slope * normal)
-        simd.store(to, plain + slope)
-    some_gradients(row, grad, weight, slopes, inverse, ends.after, sums, whole, size - whole, size)
+        simd.store(at, weighted_before + slope * normal)
+        simd.store(to, plain_before + slope)
+    some_gradients(row, grad, weight, slopes, inverse, ends.after, weighted, plain, whole, size - whole)
 
 
 def gradient_items(grad, x, residual, weight, epsilon, out, sums, counter):
@@ -129,12 +132,18 @@ def gradient_items(grad, x, residual, weight, epsilon, out, sums, counter):
     streamed = is_streamed(out, x) and is_streamed(out, residual) and is_streamed(out, grad)
     joined = streamed and are_joined(out)
     add = residual.shape[0] > 0
-    scratch = np.empty(lanes_of(simd.pointer(x)) + (size if add else 0), x.dtype)
-    edge, total = simd.pointer(scratch), simd.advance(simd.pointer(scratch), lanes_of(simd.pointer(x)))
-    scale = simd.pointer(weight)
+    scratch = np.empty(scratch_elements(4, size, x.itemsize), x.dtype)
+    start_of_out = simd.pointer(out)
+    scale = copied(simd.pointer(weight), place_of(scratch, 0, start_of_out, size), size)
+    weighted, plain = place_of(scratch, 1, start_of_out, size), place_of(scratch, 2, start_of_out, size)
+    total = place_of(scratch, 3, start_of_out, size)
+    edges = np.empty(lanes_of(start_of_out), x.dtype)
+    edge = simd.pointer(edges)
     item = next_item(counter, -1)
     while item * per_item < rows:
         sums_of_item = row_of(sums, item)
+        copied(sums_of_item, weighted, size)  # zeros
+        copied(sums_of_item, plain, size)
         start, stop = item * per_item, min((item + 1) * per_item, rows)
         for i in range(start, stop):
             row, slope, target = row_of(x, i), row_of(grad, i), row_of(out, i)
@@ -143,7 +152,9 @@ def gradient_items(grad, x, residual, weight, epsilon, out, sums, counter):
                 row = total
             slopes = slopes_of(row, slope, scale, size)
             ends = ends_of(target, edge, x.itemsize, size, joined and i > start, joined and i + 1 < stop)
-            gradients_of_row(row, slope, scale, slopes, epsilon, target, edge, ends, sums_of_item, size, streamed)
+            gradients_of_row(row, slope, scale, slopes, epsilon, target, edge, ends, weighted, plain, size, streamed)
+        copied(weighted, sums_of_item, size)
+        copied(plain, simd.advance(sums_of_item, size), size)
         item = next_item(counter, item)
     simd.stream_fence()
 

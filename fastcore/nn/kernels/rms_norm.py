@@ -13,12 +13,15 @@ from fastcore.nn.kernels.layer_norm import (
     UNROLL,
     are_joined,
     are_plain_rows,
+    copied,
     ends_of,
     is_plain_vector,
     is_streamed,
     join,
+    place_of,
     put,
     row_of,
+    scratch_elements,
 )
 
 # Serial nanoseconds per byte of a row, for the choice between serial and parallel: 0.15 ns a float32 from cache.
@@ -74,15 +77,17 @@ def normalize_items(x, weight, epsilon, out, counter):
     streamed = is_streamed(out, x)
     joined = streamed and are_joined(out)
     per_item = max(1, (STREAMED_ITEM_ELEMENTS if streamed else ITEM_ELEMENTS) // size)
-    scratch = np.empty(lanes_of(simd.pointer(x)), x.dtype)
-    edge = simd.pointer(scratch)
+    scratch = np.empty(scratch_elements(1, size, x.itemsize), x.dtype)
+    scale = copied(simd.pointer(weight), place_of(scratch, 0, simd.pointer(out), size), size)
+    edges = np.empty(lanes_of(simd.pointer(x)), x.dtype)
+    edge = simd.pointer(edges)
     item = next_item(counter, -1)
     while item * per_item < rows:
         start, stop = item * per_item, min((item + 1) * per_item, rows)
         for i in range(start, stop):
             target = row_of(out, i)
             ends = ends_of(target, edge, x.itemsize, size, joined and i > start, joined and i + 1 < stop)
-            divide_row(row_of(x, i), epsilon, simd.pointer(weight), target, edge, ends, size, streamed)
+            divide_row(row_of(x, i), epsilon, scale, target, edge, ends, size, streamed)
         item = next_item(counter, item)
     simd.stream_fence()
 

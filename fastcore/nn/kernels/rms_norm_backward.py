@@ -11,12 +11,15 @@ from fastcore.nn.kernels import row_sums
 from fastcore.nn.kernels.layer_norm import (
     are_joined,
     are_plain_rows,
+    copied,
     ends_of,
     is_plain_vector,
     is_streamed,
     join,
+    place_of,
     put,
     row_of,
+    scratch_elements,
 )
 
 # Serial nanoseconds per byte of a row, for the choice between serial and parallel.
@@ -87,16 +90,21 @@ def gradient_items(grad, x, weight, epsilon, out, sums, counter):
     per_item = row_sums.rows_per_chunk(rows, sums)
     streamed = is_streamed(out, x) and is_streamed(out, grad)
     joined = streamed and are_joined(out)
-    scratch = np.empty(lanes_of(simd.pointer(x)), x.dtype)
-    scale, edge = simd.pointer(weight), simd.pointer(scratch)
+    scratch = np.empty(scratch_elements(2, size, x.itemsize), x.dtype)
+    start_of_out = simd.pointer(out)
+    scale = copied(simd.pointer(weight), place_of(scratch, 0, start_of_out, size), size)
+    total = place_of(scratch, 1, start_of_out, size)
+    edges = np.empty(lanes_of(start_of_out), x.dtype)
+    edge = simd.pointer(edges)
     item = next_item(counter, -1)
     while item * per_item < rows:
-        sums_of_item = row_of(sums, item)
+        copied(row_of(sums, item), total, size)  # zeros
         start, stop = item * per_item, min((item + 1) * per_item, rows)
         for i in range(start, stop):
             row, slope, target = row_of(x, i), row_of(grad, i), row_of(out, i)
             ends = ends_of(target, edge, x.itemsize, size, joined and i > start, joined and i + 1 < stop)
-            gradients_of_row(row, slope, scale, epsilon, target, edge, ends, sums_of_item, size, streamed)
+            gradients_of_row(row, slope, scale, epsilon, target, edge, ends, total, size, streamed)
+        copied(total, row_of(sums, item), size)
         item = next_item(counter, item)
     simd.stream_fence()
 
