@@ -49,7 +49,7 @@ CPU_SETTINGS = {
 
 @pytest.fixture(params=CPU_SETTINGS)
 def run_guarded(request):
-    """run(script): what a script with guard pages prints, in a process of its own, compiled for each CPU in turn.
+    """run(script, *arguments): what a script prints, in a process of its own, compiled for each CPU in turn.
 
     Name the settings by ``@pytest.mark.parametrize("run_guarded", [...], indirect=True)`` where not all are wanted.
     """
@@ -60,9 +60,9 @@ def run_guarded(request):
         pytest.skip("needs an x86-64 machine")
     path = os.pathsep.join([str(TESTS.parent), str(TESTS / "attention")])  # guard_pages.py is there
 
-    def run(script: Path) -> str:
+    def run(script: Path, *arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, script],
+            [sys.executable, script, *arguments],
             env=os.environ | {"PYTHONPATH": path} | setting,
             capture_output=True,
             text=True,

@@ -1,6 +1,6 @@
 """The SIMD generator against its twin and against Random123's known answers.
 
-The bodies of dropout run on other CPUs and without the compiler in tests/nn/test_processes.py.
+The bodies of dropout run on other CPUs and without the compiler in tests/nn/test_regularization.py.
 """
 
 import numpy as np

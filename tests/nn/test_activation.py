@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -100,3 +102,7 @@ def test_gelu_wrong_argument_raises(keywords, error, message):
 def test_gelu_of_a_number_takes_no_bias():
     with pytest.raises(ValueError, match="bias must have the shape of the last axis"):
         gelu(np.float64(1), bias=np.zeros(()))
+
+
+def test_gelu_silu_and_swiglu_are_right_and_touch_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rows.py"), "activations").endswith(" cases")

@@ -1,5 +1,7 @@
 """What batch normalisation refuses, before anything is written."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,7 @@ def test_fold_batch_norm_wrong_argument_raises():
         fold_batch_norm(X[0], None, V, None)
     with pytest.raises(ValueError, match="bn_bias must have one number for each of 3 channels"):
         fold_batch_norm(X[0], None, V, V, None, np.ones(4))
+
+
+def test_norms_of_channels_are_right_and_touch_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rows.py"), "normalize_channels").endswith(" cases")

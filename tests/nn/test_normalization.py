@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -187,3 +189,7 @@ def test_add_layer_norm_wrong_residual_raises():
 def test_layer_norm_wrong_out_raises():
     with pytest.raises(ValueError, match="out must have the shape of the result"):
         layer_norm(X, 4, out=np.zeros((2, 3)))
+
+
+def test_norms_of_rows_are_right_and_touch_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rows.py"), "normalize_rows").endswith(" cases")

@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -276,3 +277,7 @@ def test_sgd_step_wrong_argument_raises_and_writes_nothing(changed, error, messa
 def test_half_precision_needs_float32_states():
     with pytest.raises(TypeError, match=r"exp_avg must be float32, for a param of float16. Got float16"):
         nn.adam_step(*np.zeros((4, 3), np.float16), 1)
+
+
+def test_steps_are_right_and_touch_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rows.py"), "optimizers").endswith(" cases")

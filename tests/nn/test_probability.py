@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -253,3 +255,7 @@ def test_softmax_backward_wrong_argument_raises(name):
         backward(X.astype("f4"), X)
     with pytest.raises(ValueError, match="dim must be an axis of output"):
         backward(X, X, 2)
+
+
+def test_softmax_and_log_softmax_are_right_and_touch_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rows.py"), "probabilities").endswith(" cases")

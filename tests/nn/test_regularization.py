@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -190,3 +191,7 @@ def test_dropout_names_its_array():
 def test_dropout_asks_for_a_seed():
     with pytest.raises(TypeError, match="seed"):
         dropout(np.zeros(3))
+
+
+def test_dropout_and_penalties_are_right_and_touch_nothing_out_of_bounds(run_guarded):
+    assert run_guarded(Path(__file__).with_name("guarded_rows.py"), "regularizers").endswith(" cases")
