@@ -3,16 +3,17 @@
 python examples/computational_graph.py
 python examples/computational_graph.py --x 0.5 --y 3 --points 1000000 --plot computational_graph.png
 
-Prints every node with its value and its adjoint, both paths on which x and y reach F, and how far the derivatives are
-from the closed form, from complex steps, and from SymPy's where that is installed. --plot draws the graph with
-matplotlib.
+Prints every node with its value and its adjoint, less the derivative by a complex step and by SymPy, where that is
+installed; both paths on which x and y reach F; and how far both partials are from the closed form and from these two on
+many points. --plot draws the graph with matplotlib.
 """
 
 import argparse
+import io
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from fastcore.autodiff import graph, value_and_grad
 # Of the partials, against the larger of 1 and their size; four roundings of float64 would be 4.4e-16.
 TOLERANCE = 2e-15
 STEP = 1e-200  # a complex step has no cancellation, so it can be as small as one likes
+LARGEST = 1e100  # of x and y: times the step still next to nothing
 
 
 def F(x: Any, y: Any) -> Any:
@@ -35,6 +37,50 @@ def F(x: Any, y: Any) -> Any:
     G = np.cos(S)
     H = 1 / P
     return G * H
+
+
+# By node, in symbols.
+ADJOINTS = {
+    "x": "-H sin(S) y - G / P²",
+    "y": "-H sin(S) x - G / P²",
+    "S": "-H sin(S)",
+    "P": "-G / P²",
+    "G": "H",
+    "H": "G",
+    "F": "1",
+}
+
+
+def replaced(given: Mapping[str, Any], cos: Callable[[Any], Any] = np.cos) -> Any:
+    """F by its definition, where nodes that are given, x and y at least, are not computed."""
+    S = given.get("S", given["x"] * given["y"])
+    P = given.get("P", given["x"] + given["y"])
+    G = given.get("G", cos(S))
+    H = given.get("H", 1 / P)
+    return given.get("F", G * H)
+
+
+def adjoints_by_complex_step(values: Mapping[str, float]) -> dict[str, float]:
+    """∂F/∂node of each node: Im F / h, with h i added to what the node is."""
+    arguments = {name: values[name] for name in "xy"}
+    return {name: replaced(arguments | {name: value + 1j * STEP}).imag / STEP for name, value in values.items()}
+
+
+def adjoints_by_sympy(values: Mapping[str, float]) -> dict[str, float]:
+    """∂F/∂node of each node: F written with the node as a symbol of its own, and derived by it. Empty without SymPy."""
+    if find_spec("sympy") is None:
+        return {}
+    import sympy
+
+    symbols = {name: sympy.Symbol(name) for name in values}
+    found = {}
+    for name, symbol in symbols.items():
+        given = {each: symbols[each] for each in {"x", "y", name}}
+        partial = replaced(given, sympy.cos).diff(symbol)
+        compute = sympy.lambdify(list(given.values()), partial, "numpy")
+        with np.errstate(over="ignore"):  # of P², in the denominator
+            found[name] = float(compute(*(values[each] for each in given)))
+    return found
 
 
 class Way(NamedTuple):
@@ -97,14 +143,30 @@ def largest_error(points: int, judge: Callable[[Any, Any], tuple[Any, Any]]) -> 
     )
 
 
-def show_nodes(x: float, y: float) -> None:
+def show_nodes(x: float, y: float) -> bool:
+    """Each node with its adjoint, and how far the judges' are from it; whether all of that are roundings."""
     found = graph(F)
     values, adjoints = found.evaluate(x=x, y=y), found.adjoints(x=x, y=y)
-    print(f"{'node':6}{'is':12}{'value':>22}{'∂F/∂node':>24}")
+    others = {"complex step": adjoints_by_complex_step(values), "SymPy": adjoints_by_sympy(values)}
+    others = {name: theirs for name, theirs in others.items() if theirs}
+    # Of what is added up for a node: two terms of x and y that nearly cancel leave their roundings.
+    size = {name: abs(adjoint) for name, adjoint in adjoints.items()}
+    size |= {name: sum(abs(each.share) for each in ways(x, y) if each.argument == name) for name in "xy"}
+    right = True
+    print(
+        f"{'node':6}{'is':10}{'value':>20}{'∂F/∂node':>20}" + "".join(f"{'- ' + name:>16}" for name in others), end=""
+    )
+    print("   in symbols")
     for node in found.nodes:
-        what = node.expression or "argument"
-        print(f"{node.name:6}{what:12}{values[node.name]:22.15f}{adjoints[node.name]:24.15f}")
+        name, adjoint = node.name, adjoints[node.name]
+        print(f"{name:6}{node.expression or 'argument':10}{values[name]:20.13g}{adjoint:20.13g}", end="")
+        for theirs in others.values():
+            difference = adjoint - theirs[name]
+            print(f"{difference:16.1e}", end="")
+            right &= bool(abs(difference) <= TOLERANCE * max(1.0, size[name]))
+        print(f"   {ADJOINTS[name]}")
     print()
+    return right
 
 
 def show_paths(x: float, y: float) -> bool:
@@ -114,10 +176,10 @@ def show_paths(x: float, y: float) -> bool:
     for argument, partial in partials.items():
         shares = [each for each in ways(x, y) if each.argument == argument]
         for each in shares:
-            print(f"∂F/∂{argument} through {each.through}: {each.symbols:12}{each.share:22.15f}")
+            print(f"∂F/∂{argument} through {each.through}: {each.symbols:12}{each.share:22.15g}")
         total = math.fsum(each.share for each in shares)
-        print(f"∂F/∂{argument}, the sum of both: {partial:22.15f}\n")
-        right &= abs(total - partial) <= TOLERANCE * max(1.0, abs(partial))
+        print(f"∂F/∂{argument}, the sum of both:     {partial:22.15g}\n")
+        right &= bool(abs(total - partial) <= TOLERANCE * max(1.0, sum(abs(each.share) for each in shares)))
     return right
 
 
@@ -154,17 +216,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.points < 1:
         parser.error(f"--points must be positive; got {options.points}")
-    if not math.isfinite(options.x + options.y) or options.x + options.y == 0:
-        parser.error(f"--x and --y must be finite, and their sum not 0: F divides by it; got {options.x}, {options.y}")
+    p = options.x + options.y
+    if not max(abs(options.x), abs(options.y)) <= LARGEST or p * p == 0 or math.isinf(1 / (p * p)):
+        parser.error(
+            f"--x and --y must be within ±{LARGEST:g}, and the square of their sum not 0, since ∂F/∂P divides by it; "
+            f"got {options.x}, {options.y}"
+        )
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit status, 1 also where a derivative is not what it should be."""
     options = parse(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # "∂" is in few encodings of redirected output
     print("F = G H, G = cos(S), S = x y, H = 1 / P, P = x + y\n")
-    show_nodes(options.x, options.y)
-    right = show_paths(options.x, options.y)
+    right = show_nodes(options.x, options.y)
+    right &= show_paths(options.x, options.y)
     right &= show_judges(options.points)
     show_time(options.points)
     if options.plot is not None:

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{entry.title}: {entry.command}", flush=True)
         try:
             print(f"  {entry.picture}, {make(entry):,} bytes", flush=True)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             print(error, file=sys.stderr)
             failed = True
     return int(failed)

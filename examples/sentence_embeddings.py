@@ -358,7 +358,7 @@ def draw(encoder: Encoder, sentence: str, embeddings: np.ndarray, path: Path) ->
 
     (tokens,) = encoder.tokenize([sentence])
     heads = {f"layer {layer + 1}, head {i + 1}": encoder.attention_weights(tokens, layer)[i] for layer, i in DRAWN}
-    draw_attention(encoder.pieces(tokens), heads, embeddings @ embeddings.T, path)
+    draw_attention(encoder.pieces(tokens.tolist()), heads, embeddings @ embeddings.T, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

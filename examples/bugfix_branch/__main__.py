@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             draw_histories(histories, options.plot)
             print(f"Written: {options.plot}")
-    except (GitError, GitMissing, Overlap, OSError) as error:
+    except (GitError, GitMissing, Overlap, OSError, ValueError) as error:  # ValueError: a kind of picture that is none
         print(error, file=sys.stderr)
         return 1
     if not right:

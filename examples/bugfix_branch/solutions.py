@@ -35,7 +35,7 @@ def by_rebase(situation: Situation) -> Landed:
     git("switch", "--quiet", "main")
     git("merge", "--quiet", "--ff-only", "bugfix")
     typed = f'GIT_SEQUENCE_EDITOR="python keep_only.py {situation.fix[:7]}" git {" ".join(command)}'
-    return Landed([typed, "git switch main", "git merge --ff-only bugfix"], conflicts)
+    return Landed([typed, *_resolved("rebase", conflicts), "git switch main", "git merge --ff-only bugfix"], conflicts)
 
 
 def by_cherry_pick(situation: Situation) -> Landed:
@@ -48,7 +48,13 @@ def by_cherry_pick(situation: Situation) -> Landed:
     git = situation.git
     git("switch", "--quiet", "main")
     conflicts = _run(git, ("cherry-pick", situation.fix))
-    return Landed(["git switch main", f"git cherry-pick {situation.fix[:7]}"], conflicts)
+    typed = ["git switch main", f"git cherry-pick {situation.fix[:7]}", *_resolved("cherry-pick", conflicts)]
+    return Landed(typed, conflicts)
+
+
+def _resolved(command: str, conflicts: list[str]) -> list[str]:
+    """What to type once files in conflict were edited."""
+    return [f"git add {' '.join(conflicts)}", f"git {command} --continue"] if conflicts else []
 
 
 def _run(git: Git, command: tuple[str, ...], **environment: str) -> list[str]:

@@ -1,6 +1,9 @@
 """python -m examples.zoo day, or stress."""
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a folder, Python looks only beside it
 
 try:
     from examples.zoo.cli import app

@@ -77,10 +77,14 @@ def stress_command(
     """Transfers among 8 zoos by many threads, some made to fail; then the same as it is often written."""
     if plot is not None:
         try:
-            from examples.zoo.pictures import draw_populations
+            from examples.zoo.pictures import check, draw_populations
         except ModuleNotFoundError:
             typer.echo("--plot needs matplotlib: pip install 'fastcore-kernels[plot]'", err=True)
             raise typer.Exit(2) from None
+        try:
+            check(plot)  # before the work, which would be lost
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="'--plot'") from None
     console = Console()
     settings = Settings(threads=threads, transfers=transfers, failures=failures, seed=seed)
     outcome = stress(settings)
@@ -88,8 +92,12 @@ def stress_command(
     careless = stress(CARELESS._replace(threads=threads, failures=failures, seed=seed), careless_transfer, 0.002)
     show_outcome(console, "without locks and rollback", careless)
     if plot is not None:
-        draw_populations(outcome, careless, settings, plot)
-        console.print(f"Written: {plot}")
+        try:
+            draw_populations(outcome, careless, settings, plot)
+        except OSError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(1) from None
+        typer.echo(f"Written: {plot}")
     if not outcome.is_right:
         typer.echo("An animal was lost or is there twice.", err=True)
         raise typer.Exit(1)

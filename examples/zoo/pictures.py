@@ -11,6 +11,15 @@ from examples.zoo.stress import Outcome, Settings
 RED = "#D55E00"
 
 
+def check(path: Path) -> None:
+    """Raise ValueError if a picture cannot be written there, as far as one can know before."""
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in kinds:
+        raise ValueError(f"{path} must end in one of {', '.join(sorted(kinds))}.")
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError(f"{path} must be a file in a folder that exists.")
+
+
 def _populations(axes: Axes, outcome: Outcome, animals: int, title: str) -> None:
     audits = np.linspace(0, len(outcome.populations) - 1, 100).astype(int)
     counts = np.array(outcome.populations)[audits].T

@@ -139,9 +139,18 @@ def test_example_shows_before_and_after_and_draws(tmp_path, capsys):
     text = capsys.readouterr().out
     assert text.count("* ") == 6 + 3 + 7
     assert "conflict in mean.py" in text
+    for way in ("rebase", "cherry-pick"):
+        assert f"$ git add mean.py\n$ git {way} --continue\n" in text
     assert "the same both ways" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert (folder / "rebase" / "mean.py").read_text() == (folder / "cherry-pick" / "mean.py").read_text() == RIGHT
+
+
+@needs_git
+@pytest.mark.parametrize("name, message", [("b.xyz", "xyz"), ("no/such/b.png", "No such file")])
+def test_example_that_cannot_draw_says_so(tmp_path, capsys, name, message):
+    assert example.main(["--prints", "apart", "--way", "cherry-pick", "--plot", str(tmp_path / name)]) == 1
+    assert message in capsys.readouterr().err
 
 
 @needs_git

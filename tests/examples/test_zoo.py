@@ -2,7 +2,9 @@
 
 import itertools
 import linecache
+import os
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -312,6 +314,8 @@ def test_stress_of_32_threads_and_100_000_transfers_loses_and_doubles_none():
     assert min(outcome.injected.values()) > 1000
     assert {"SameZoo", "ZooFull", "UnknownAnimal"} <= set(outcome.refused)
     assert {sum(counts) for counts in outcome.populations} == {200}
+    assert {len(counts) for counts in outcome.populations} == {8}
+    assert max(max(counts) for counts in outcome.populations) == Settings().capacity == 30
 
 
 def test_stress_finds_what_careless_transfers_do():
@@ -349,9 +353,30 @@ def test_cli_stress_counts_and_draws(tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--failures", "1.5"], ["--transfers", "0"]])
-def test_cli_stress_wrong_option_is_refused(arguments):
-    assert CliRunner().invoke(app, ["stress", *arguments]).exit_code == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--threads", "0"],
+        ["--failures", "1.5"],
+        ["--transfers", "0"],
+        ["--plot", "zoo.xyz"],
+        ["--plot", "no/such/zoo.png"],
+    ],
+)
+def test_cli_stress_wrong_option_is_refused_before_the_work(arguments, monkeypatch):
+    monkeypatch.setattr("examples.zoo.cli.stress", None)
+    result = CliRunner().invoke(app, ["stress", *arguments])
+    assert result.exit_code == 2, result.output
+    assert arguments[0] in result.output
+
+
+def test_cli_runs_as_a_folder_from_anywhere(tmp_path):
+    folder = Path(__file__).parents[2] / "examples" / "zoo"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, str(folder), "day"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "refused, NotHealthy" in done.stdout
 
 
 def test_readme_program_runs(capsys):
