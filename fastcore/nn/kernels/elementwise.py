@@ -8,6 +8,11 @@ from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
 from fastcore._core.tile import filled, lanes_of
 
 VECTOR_BYTES = simd.VECTOR_BITS // 8
+# Elements an item should have, so that taking it (30 ns) is nothing. Beyond the caches in longer stretches, which
+# prefetchers follow, and so long that two threads seldom use a new large page (2 MiB) for the first time together: of
+# 4096 x 4096 float32 softmax took 12.9 ms with 65,536 elements, 10.4 ms with 524,288.
+ITEM_ELEMENTS, SHORTEST_LONG_ITEM, LONGEST_ITEM = 4096, 65536, 524288
+FEWEST_LONG_ITEMS = 32
 # Rows shorter than this have too few whole lines between their ends: they go through the caches.
 STREAMED_ROW_BYTES = 4096
 
@@ -17,6 +22,14 @@ def is_streamed(target: np.ndarray, inputs: list[np.ndarray]) -> bool:
     if target.nbytes < STREAMED_BYTES or target.shape[-1] * target.itemsize < STREAMED_ROW_BYTES:
         return False
     return not any(np.may_share_memory(target, x) for x in inputs)
+
+
+@kernel
+def item_elements(out):
+    """Elements of an item of the work that writes ``out``."""
+    if out.size * out.itemsize < STREAMED_BYTES:
+        return ITEM_ELEMENTS
+    return min(LONGEST_ITEM, max(SHORTEST_LONG_ITEM, out.size // FEWEST_LONG_ITEMS))
 
 
 @kernel

@@ -9,11 +9,9 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import ALONE, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import first_piece, is_streamed, put, sigmoid_and_rest, take
+from fastcore.nn.kernels.elementwise import first_piece, is_streamed, item_elements, put, sigmoid_and_rest, take
 from fastcore.nn.kernels.layer_norm import row_of
 
-# Elements of an item: 1.5 us of work for float32, and a row longer than that is shared by threads.
-ITEM_ELEMENTS = 4096
 # Serial nanoseconds an element, for the choice between serial and parallel.
 NS_PER_F32, NS_PER_F64 = 0.7, 2.4
 
@@ -89,17 +87,18 @@ def slope_span(grad, x, bias, use_bias, out, count, use_tanh, streamed):
 
 
 def activate_items(grad, x, bias, out, use_grad, use_tanh, streamed, counter):
-    """Take blocks of up to `ITEM_ELEMENTS`, of many short rows or of a part of one, until none is left.
+    """Take blocks of elements, of many short rows or of a part of one, until none is left.
 
     ``bias`` is empty where there is none to add; ``grad`` is not looked at where it is not used.
     """
     rows, size = x.shape
-    per_item = max(1, ITEM_ELEMENTS // size)
-    spans = (size + ITEM_ELEMENTS - 1) // ITEM_ELEMENTS
+    length = item_elements(out)
+    per_item = max(1, length // size)
+    spans = (size + length - 1) // length
     item = next_item(counter, -1)
     while item // spans * per_item < rows:
-        start = item % spans * ITEM_ELEMENTS
-        stop = min(start + ITEM_ELEMENTS, size)
+        start = item % spans * length
+        stop = min(start + length, size)
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
             first = start
             count = first_piece(simd.advance(row_of(out, i), start), stop - start, streamed)

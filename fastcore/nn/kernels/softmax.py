@@ -7,8 +7,7 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
 from fastcore._core.work import ALONE, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import is_streamed
-from fastcore.nn.kernels.layer_norm import ITEM_ELEMENTS
+from fastcore.nn.kernels.elementwise import ITEM_ELEMENTS, is_streamed, item_elements
 from fastcore.nn.kernels.softmax_columns import copy_strip, softmax_column, softmax_column_backward
 from fastcore.nn.kernels.softmax_rows import softmax_row, softmax_row_backward
 
@@ -18,6 +17,8 @@ NS_PER_F32, NS_PER_F64 = 0.35, 1.2
 COPY_BYTES = 1 << 19
 WIDEST_STRIP = 256
 FEWEST_ITEMS = 8
+# Elements of the longest row whose powers are kept in a second cache until they are scaled.
+LONGEST_KEPT = 65536
 
 
 @kernel
@@ -38,7 +39,9 @@ def strip_width(outer, depth, inner, fitting, lanes):
 def do_rows(grad, x, out, use_grad, is_log, streamed, counter):
     """Take blocks of rows, x[0], until none is left."""
     _, rows, size = x.shape
-    per_item = max(1, ITEM_ELEMENTS // size)
+    per_item = max(1, item_elements(out) // size)
+    keeps = streamed and not use_grad and not is_log and size <= LONGEST_KEPT
+    scratch = np.empty(size if keeps else 0, x.dtype)
     item = next_item(counter, -1)
     while item * per_item < rows:
         for i in range(item * per_item, min((item + 1) * per_item, rows)):
@@ -46,7 +49,7 @@ def do_rows(grad, x, out, use_grad, is_log, streamed, counter):
             if use_grad:
                 softmax_row_backward(place_of(grad, 0, i), row, target, size, is_log, streamed)
             else:
-                softmax_row(row, target, size, is_log, streamed)
+                softmax_row(row, target, simd.pointer(scratch) if keeps else target, size, is_log, streamed)
         item = next_item(counter, item)
 
 

@@ -6,11 +6,17 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
 from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
-from fastcore.nn.kernels.elementwise import first_piece, is_plain_rows, is_streamed, put, sigmoid_and_rest, take
+from fastcore.nn.kernels.elementwise import (
+    first_piece,
+    is_plain_rows,
+    is_streamed,
+    item_elements,
+    put,
+    sigmoid_and_rest,
+    take,
+)
 from fastcore.nn.kernels.layer_norm import row_of
 
-# Elements of an item: 1.5 us of work for float32, and a row longer than that is shared by threads.
-ITEM_ELEMENTS = 4096
 # Serial nanoseconds an element, for the choice between serial and parallel.
 NS_PER_F32, NS_PER_F64 = 0.4, 1.2
 
@@ -50,17 +56,18 @@ def slope_span(grad, gate, up, use_up, grad_gate, grad_up, count, streamed):
 
 
 def gate_items(grad, gate, up, use_grad, use_up, out, grad_up, streamed, counter):
-    """Take blocks of up to `ITEM_ELEMENTS`, of many short rows or of a part of one, until none is left.
+    """Take blocks of elements, of many short rows or of a part of one, until none is left.
 
     ``grad``, ``up`` and ``grad_up`` are not looked at where they are not used.
     """
     rows, size = gate.shape
-    per_item = max(1, ITEM_ELEMENTS // size)
-    spans = (size + ITEM_ELEMENTS - 1) // ITEM_ELEMENTS
+    length = item_elements(out)
+    per_item = max(1, length // size)
+    spans = (size + length - 1) // length
     item = next_item(counter, -1)
     while item // spans * per_item < rows:
-        start = item % spans * ITEM_ELEMENTS
-        stop = min(start + ITEM_ELEMENTS, size)
+        start = item % spans * length
+        stop = min(start + length, size)
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
             first = start
             count = first_piece(simd.advance(row_of(out, i), start), stop - start, streamed)
