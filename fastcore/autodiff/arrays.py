@@ -99,7 +99,9 @@ def _result_dtype(arrays: Sequence[Any]) -> np.dtype:
     dtypes = [x.dtype for x in arrays if isinstance(x, np.ndarray)]
     if not dtypes or any(dtype.kind in "iub" for dtype in dtypes):
         return _FLOAT64
-    return functools.reduce(np.promote_types, dtypes)
+    if all(dtype == dtypes[0] for dtype in dtypes):
+        return dtypes[0]
+    return functools.reduce(np.promote_types, map(validate.computing_dtype, dtypes))  # float16 and bfloat16: float32
 
 
 def _results(outs: Sequence[np.ndarray | None], shape: tuple[int, ...], dtype: np.dtype) -> list[np.ndarray]:

@@ -20,11 +20,14 @@ def _logaddexp(a: Any, b: Any) -> Node:
     same = apply("equal", a, b)
     distance = apply("absolute", apply("subtract", a, b))
     rest = apply("log1p", apply("exp", -distance))
-    middle = apply("add", apply("multiply", a, 0.5), apply("multiply", b, 0.5))
+    middle = a * 0.5 + b * 0.5
     return apply("where", same, middle + math.log(2.0), apply("maximum", a, b) + rest)
 
 
-def _other_if_nan(operation: str, a: Any, b: Any) -> Node:
+def _other_if_nan(operation: str, a: Any, b: Any) -> Any:
+    for number, other in ((a, b), (b, a)):
+        if not isinstance(number, Node) and np.all(np.isnan(number)):
+            return other
     larger = apply(operation, a, b)
     without_a = apply("where", apply("not_equal", a, a), b, larger) if isinstance(a, Node) else larger
     return apply("where", apply("not_equal", b, b), a, without_a) if isinstance(b, Node) else without_a

@@ -59,6 +59,8 @@ class Trace:
         self.kind: Callable[[Sequence[Any]], Any] | None = None
         if isinstance(returned, tuple):
             self.kind = getattr(type(returned), "_make", tuple)
+        if isinstance(returned, tuple) and not returned:
+            check.refuse_result(returned)
         results = returned if isinstance(returned, tuple) else (returned,)
         self.results = [self._result(each) for each in results]
 

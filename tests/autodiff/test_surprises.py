@@ -85,6 +85,33 @@ def test_squares_of_derivatives_stay_in_range(size):
     np.testing.assert_allclose(grad(np.arcsinh)(size), 1 / np.hypot(1.0, float(size)), rtol=1e-6)
 
 
+def test_numbers_on_either_side():
+    x = np.array([-1.0, 0.5, np.nan])
+    for function in (np.logaddexp, np.fmax, np.fmin, np.hypot, np.arctan2):
+        for number in (2.0, np.nan):
+            value = value_and_grad(lambda v: 2 * function(number, v) + function(v, number))(x)[0]  # noqa: B023
+            with np.errstate(invalid="ignore"):
+                want = 2 * function(number, x) + function(x, number)
+            np.testing.assert_allclose(value, want, rtol=1e-14)
+
+
+def test_sign_of_a_negative_zero_is_as_in_numpy():
+    assert not np.signbit(value_and_grad(np.sign)(-0.0)[0])
+    assert np.isnan(value_and_grad(np.sign)(np.nan)[0])
+
+
+def test_the_two_half_types_together_are_float32():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    value, (x, _) = value_and_grad(lambda x, y: x * y)(np.full(2, 1.5, np.float16), np.full(2, 3.0, bfloat16))
+    assert value.dtype == x.dtype == np.float32
+    np.testing.assert_array_equal(value, 4.5)
+
+
+def test_jvp_of_a_function_without_results():
+    with pytest.raises(TypeError, match="must return one real value"):
+        jvp(lambda x: (), (1.0,), (1.0,))
+
+
 def test_a_flag_chooses_a_branch():
     np.testing.assert_array_equal(grad(lambda x: np.where(True, x * 2, x))(np.ones(3)), 2.0)
 

@@ -131,23 +131,23 @@ def emit_arccos(x):
 
 @intrinsic
 def arctan(typingctx, x):
-    """Return the arc tangent, at most 1.2 ulp off; keeps the sign of zero."""
+    """Return the arc tangent, at most 2.0 ulp off; keeps the sign of zero."""
     return unary(emit_arctan, x)
 
 
 @intrinsic
 def arctan2(typingctx, y, x):
-    """Return the angle of the point (x, y), at most 1.5 ulp off; zeros, infinities as in C; one may be a scalar."""
+    """Return the angle of the point (x, y), at most 2.0 ulp off; zeros, infinities as in C; one may be a scalar."""
     return binary(emit_arctan2, y, x)
 
 
 @intrinsic
 def arcsin(typingctx, x):
-    """Return the arc sine, at most 1.5 ulp off; keeps the sign of zero; NaN beyond 1."""
+    """Return the arc sine, at most 2.5 ulp off; keeps the sign of zero; NaN beyond 1."""
     return unary(emit_arcsin, x)
 
 
 @intrinsic
 def arccos(typingctx, x):
-    """Return the arc cosine, at most 1.5 ulp off; NaN beyond 1."""
+    """Return the arc cosine, at most 1.3 ulp off; NaN beyond 1."""
     return unary(emit_arccos, x)

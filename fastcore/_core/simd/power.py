@@ -141,5 +141,5 @@ def cbrt(typingctx, x):
 
 @intrinsic
 def hypot(typingctx, x, y):
-    """Return sqrt(x**2 + y**2) without overflow on the way, at most 1.1 ulp off; infinite where a side is."""
+    """Return sqrt(x**2 + y**2) without overflow on the way, at most 1.2 ulp off; infinite where a side is."""
     return binary(emit_hypot, x, y)

@@ -154,7 +154,7 @@ def cos(typingctx, x):
 
 @intrinsic
 def tan(typingctx, x):
-    """Return the tangent of x in radians, at most 2.0 ulp off; keeps the sign of zero; NaN of inf."""
+    """Return the tangent of x in radians, at most 2.4 ulp off; keeps the sign of zero; NaN of inf."""
     return unary(emit_tan, x)
 
 

@@ -20,8 +20,8 @@ def minimum(a, b):
 
 @kernel
 def sign(a):
-    """-1, 1, or the argument itself where that is 0 or NaN."""
-    return simd.select(a > 0.0, 1.0, simd.select(a < 0.0, -1.0, a))
+    """-1, 0 or 1, never -0.0, as NumPy; NaN of NaN."""
+    return simd.select(a > 0.0, 1.0, simd.select(a < 0.0, -1.0, a + 0.0))
 
 
 # Programs name their operations by these words; those of `simd` are called as there.
