@@ -17,7 +17,7 @@ from fastcore.kvcache.formats import FORMATS, bytes_per_token
 from tests.sharding import mpi
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md", "docs/sharding.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md", "docs/nn.md", "docs/sharding.md")
 
 
 def text_of(document: str) -> str:
@@ -120,6 +120,17 @@ def test_examples_of_the_metrics_run(tmp_path):
     estimate, low, high = map(float, re.findall(r"0\.\d{3}\b", interval)[:3])
     assert low < estimate < high
     assert "'C'" in search
+
+
+def test_examples_of_nn_run(tmp_path):
+    lines = run("-c", "".join(python_blocks("docs/nn.md")), cwd=tmp_path).splitlines()
+    normalized, folded, part, sparse, stepped, partials, symmetric, adjoints = lines
+    assert normalized == "float32 (32, 64) (64,)"
+    assert (folded, part, symmetric) == ("True", "True", "True")
+    assert sparse == "2 [ 0.1 -0.1  0. ]"
+    assert stepped.startswith("[0.")
+    assert partials == "(1000,) ('x', 'y')"
+    assert "'S', 'P'" in adjoints
 
 
 @pytest.fixture
