@@ -154,14 +154,14 @@ def adjoints(output: Node, wanted: Sequence[Node]) -> list[Node | None]:
 
 def own_derivatives(node: Node) -> list[Node | None]:
     """d node / d operand for each operand, the others fixed; None for a condition."""
+    if node.operation in _FLAT:
+        return [node.tape.constant(0.0)]
     return [None if each is None else _value(each) for each in _shares(node, _Share(node.tape.constant(1.0)))]
 
 
 def _shares(node: Node, adjoint: _Share) -> list[_Share | None]:
-    if node.is_boolean:
+    if node.is_boolean or node.operation in _FLAT:  # a 0 sent down would meet the infinite slopes of what is below
         return [None] * len(node.operands)
-    if node.operation in _FLAT:
-        return [_Share(node.tape.constant(0.0))]
     shares: list[_Share | None] = []
     for each in _RULES[node.operation](adjoint.value, node, *node.operands):
         if isinstance(each, Node):

@@ -112,6 +112,14 @@ def test_jvp_of_a_function_without_results():
         jvp(lambda x: (), (1.0,), (1.0,))
 
 
+def test_nothing_passes_a_step():
+    x = np.array([0.0, -1.0, 4.0])
+    np.testing.assert_array_equal(grad(lambda x: np.floor(np.sqrt(x)) + x)(x), 1.0)
+    slopes = grad(lambda y, z: np.where(y < 0, np.sign(z**y), y * y))(1.5, -1.8)
+    assert slopes == (3.0, 0.0)
+    assert graph(lambda x: np.floor(x) * x).partials(x=1.5)["x", "v1"] == 0.0
+
+
 def test_a_flag_chooses_a_branch():
     np.testing.assert_array_equal(grad(lambda x: np.where(True, x * 2, x))(np.ones(3)), 2.0)
 
