@@ -2,15 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.philox import COUNTERS, WORDS, successive_words
-from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import first_piece, is_streamed
 from fastcore.nn.kernels.layer_norm import row_of
 
 # Elements of an item, 5 us of work; a row longer than that is shared by threads. One that writes past the caches takes
@@ -68,7 +67,6 @@ def drop_items(x, out, offset, threshold, scale, seed, past_caches, counter):
     """Take blocks of elements, of many short rows or of a part of one, until none is left."""
     rows, size = x.shape
     dropout = Dropout(threshold, scale, seed)
-    lanes, itemsize = lanes_of(simd.pointer(x)), x.itemsize
     elements = STREAMED_ITEM_ELEMENTS if past_caches else ITEM_ELEMENTS
     per_item = max(1, elements // size)
     spans = (size + elements - 1) // elements
@@ -79,9 +77,7 @@ def drop_items(x, out, offset, threshold, scale, seed, past_caches, counter):
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
             source, target = simd.advance(row_of(x, i), start), simd.advance(row_of(out, i), start)
             position = offset + i * size + start
-            done, part = 0, count
-            if past_caches:
-                part = min(count, elements_to_alignment(target, lanes, itemsize))
+            done, part = 0, first_piece(target, count, past_caches)
             while done < count:
                 at, to = simd.advance(source, done), simd.advance(target, done)
                 drop_span(at, to, part, position + done, dropout, past_caches)
@@ -111,6 +107,6 @@ def drop(x, out, offset, threshold, scale, seed):
     x, out (N, D), last axis contiguous, N and D > 0: one of float32 and float64. ``out`` may be x, and no other array
     that overlaps it. 0 <= threshold < 2**32, 0 <= offset, offset + x.size <= 2**63, 0 <= seed < 2**64.
     """
-    past_caches = out.nbytes >= STREAMED_BYTES and not np.may_share_memory(x, out)
+    past_caches = is_streamed(out, [x])
     work = _DROP_F32 if x.itemsize == 4 else _DROP_F64
     work(x.size * NS_PER_ELEMENT, x, out, offset, threshold, scale, seed, past_caches)

@@ -1,4 +1,4 @@
-"""What activations share: which rows can be read in place, and results written through the caches or past them."""
+"""What kernels of single elements share: rows read in place, and results written through the caches or past them."""
 
 import numpy as np
 

@@ -5,9 +5,9 @@ from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import first_piece, is_streamed
 
 # Elements with sums of their own, in an order given by the shape alone: the value does not depend on the number of
 # threads. They are read for the sums and again, from the cache, for the gradient, whose whole vectors may have to begin
@@ -72,13 +72,11 @@ def write_gradient(w, gradient, count, slope, decay, past_caches):
 
 
 @kernel
-def penalize_chunk(w, gradient, count, itemsize, slope, decay, past_caches):
+def penalize_chunk(w, gradient, count, slope, decay, past_caches):
     """The gradient of a chunk and its two sums."""
     sums = sums_of(w, count)
-    head = 0
-    if past_caches:
-        head = min(count, elements_to_alignment(gradient, lanes_of(w), itemsize))
-        write_gradient(w, gradient, head, slope, decay, False)
+    head = first_piece(gradient, count, past_caches)
+    write_gradient(w, gradient, head, slope, decay, past_caches)
     write_gradient(simd.advance(w, head), simd.advance(gradient, head), count - head, slope, decay, past_caches)
     return sums
 
@@ -91,9 +89,7 @@ def penalize_items(w, gradient, slope, decay, sums, past_caches, counter):
             start = chunk * CHUNK_ELEMENTS
             count = min(w.size - start, CHUNK_ELEMENTS)
             source, target = simd.advance(simd.pointer(w), start), simd.advance(simd.pointer(gradient), start)
-            sums[chunk, 0], sums[chunk, 1] = penalize_chunk(
-                source, target, count, w.itemsize, slope, decay, past_caches
-            )
+            sums[chunk, 0], sums[chunk, 1] = penalize_chunk(source, target, count, slope, decay, past_caches)
         item = next_item(counter, item)
     simd.stream_fence()
 
@@ -120,7 +116,7 @@ def penalize(w, gradient, slope, decay):
     w, gradient (1, D), C-contiguous, D > 0: one of float32 and float64. ``gradient`` may be w, and no other array that
     overlaps it. slope, decay >= 0.
     """
-    past_caches = gradient.nbytes >= STREAMED_BYTES and not np.may_share_memory(w, gradient)
+    past_caches = is_streamed(gradient, [w])
     sums = np.empty(((w.size + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS, 2))
     work = _PENALIZE_F32 if w.itemsize == 4 else _PENALIZE_F64
     work(w.nbytes * NS_PER_BYTE, w, gradient, slope, decay, sums, past_caches)

@@ -1,13 +1,12 @@
 """Soft thresholding and division of each element: what the elastic net's proximal operator does."""
 
-import numpy as np
 from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import first_piece, is_streamed
 from fastcore.nn.kernels.layer_norm import row_of
 
 # Elements of an item; a row longer than that is shared by threads. One that writes past the caches takes 256 KiB of
@@ -43,21 +42,20 @@ def shrink_span(x, out, count, threshold, divisor, past_caches):
 def shrink_items(x, out, threshold, divisor, past_caches, counter):
     """Take blocks of elements, of many short rows or of a part of one, until none is left."""
     rows, size = x.shape
-    lanes, itemsize = lanes_of(simd.pointer(x)), x.itemsize
     elements = STREAMED_ITEM_ELEMENTS if past_caches else ITEM_ELEMENTS
     per_item = max(1, elements // size)
     spans = (size + elements - 1) // elements
     item = next_item(counter, -1)
     while item // spans * per_item < rows:
         start = item % spans * elements
-        count = min(size - start, elements)
+        stop = min(start + elements, size)
         for i in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
-            source, target, head = simd.advance(row_of(x, i), start), simd.advance(row_of(out, i), start), 0
-            if past_caches:
-                head = min(count, elements_to_alignment(target, lanes, itemsize))
-                shrink_span(source, target, head, threshold, divisor, False)
-            source, target = simd.advance(source, head), simd.advance(target, head)
-            shrink_span(source, target, count - head, threshold, divisor, past_caches)
+            first = start
+            count = first_piece(simd.advance(row_of(out, i), start), stop - start, past_caches)
+            while first < stop:
+                source, target = simd.advance(row_of(x, i), first), simd.advance(row_of(out, i), first)
+                shrink_span(source, target, count, threshold, divisor, past_caches)
+                first, count = first + count, stop - first - count
         item = next_item(counter, item)
     simd.stream_fence()
 
@@ -83,6 +81,6 @@ def shrink(x, out, threshold, divisor):
     x, out (N, D), last axis contiguous, N and D > 0: one of float32 and float64. ``out`` may be x, and no other array
     that overlaps it. threshold >= 0, divisor > 0, both finite.
     """
-    past_caches = out.nbytes >= STREAMED_BYTES and not np.may_share_memory(x, out)
+    past_caches = is_streamed(out, [x])
     work = _SHRINK_F32 if x.itemsize == 4 else _SHRINK_F64
     work(x.nbytes * NS_PER_BYTE, x, out, threshold, divisor, past_caches)
