@@ -27,7 +27,8 @@ def draw_layouts(outcomes: list[Outcome], chosen: Outcome | None, memory_bytes: 
     memory.set_ylabel("peak GB a device\nred: what it has")
     bubble.bar(places, [outcome.report.bubble for outcome in outcomes], color=colours)
     bubble.set_ylabel("bubble\nidle / busy seconds")
-    bubble.set_yscale("symlog")
+    if max(outcome.report.bubble for outcome in outcomes) > 10:  # below, it would have a tick or two
+        bubble.set_yscale("symlog")
     for axes in (time, memory, bubble):
         axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(axis="y", alpha=0.3)
