@@ -60,6 +60,16 @@ def scratch_elements(count, size, itemsize):
 
 
 @kernel
+def hold(scratch):
+    """Be called with scratch memory behind the last use of a pointer into it.
+
+    Numba frees an array after the last statement that names it, whatever points there: other Python threads then wrote
+    into the weights of these rows.
+    """
+    return scratch.size
+
+
+@kernel
 def place_of(scratch, row, out, size):
     """Pointer to a row of ``scratch`` that begins as far behind a page as ``out``.
 
@@ -257,6 +267,8 @@ def normalize_items(x, residual, weight, bias, epsilon, out, counter):
             scale_row(row, moments_of(row, size), epsilon, scale, shift, target, edge, ends, size, streamed)
         item = next_item(counter, item)
     simd.stream_fence()
+    hold(scratch)
+    hold(edges)
 
 
 def normalize_parallel(body, workers, x, residual, weight, bias, epsilon, out, counter):

@@ -18,6 +18,7 @@ from fastcore.nn.kernels.layer_norm import (
     copied,
     ends_of,
     guess_of,
+    hold,
     is_plain_vector,
     is_streamed,
     join,
@@ -157,6 +158,8 @@ def gradient_items(grad, x, residual, weight, epsilon, out, sums, counter):
         copied(plain, simd.advance(sums_of_item, size), size)
         item = next_item(counter, item)
     simd.stream_fence()
+    hold(scratch)
+    hold(edges)
 
 
 def gradient_parallel(body, workers, grad, x, residual, weight, epsilon, out, sums, counter):

@@ -15,6 +15,7 @@ from fastcore.nn.kernels.layer_norm import (
     are_plain_rows,
     copied,
     ends_of,
+    hold,
     is_plain_vector,
     is_streamed,
     join,
@@ -90,6 +91,8 @@ def normalize_items(x, weight, epsilon, out, counter):
             divide_row(row_of(x, i), epsilon, scale, target, edge, ends, size, streamed)
         item = next_item(counter, item)
     simd.stream_fence()
+    hold(scratch)
+    hold(edges)
 
 
 def normalize_parallel(body, workers, x, weight, epsilon, out, counter):

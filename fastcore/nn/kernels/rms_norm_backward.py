@@ -13,6 +13,7 @@ from fastcore.nn.kernels.layer_norm import (
     are_plain_rows,
     copied,
     ends_of,
+    hold,
     is_plain_vector,
     is_streamed,
     join,
@@ -107,6 +108,8 @@ def gradient_items(grad, x, weight, epsilon, out, sums, counter):
         copied(total, row_of(sums, item), size)
         item = next_item(counter, item)
     simd.stream_fence()
+    hold(scratch)
+    hold(edges)
 
 
 def gradient_parallel(body, workers, grad, x, weight, epsilon, out, sums, counter):
