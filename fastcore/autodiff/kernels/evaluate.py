@@ -254,7 +254,6 @@ def _items(dtype, lanes):
         scratch, fixed = np.empty(operands * lanes, dtype), np.empty(constants.size, dtype)
         for i in range(constants.size):
             fixed[i] = constants[i]
-        to_table, to_fixed = simd.address_of(simd.pointer(table)), simd.address_of(simd.pointer(fixed))
         per_item = max(1, per_span // size)
         spans = (size + per_span - 1) // per_span
         item = next_item(counter, -1)
@@ -262,6 +261,8 @@ def _items(dtype, lanes):
             start = item % spans * per_span
             count = min(size - start, per_span)
             whole, rest = count // lanes, count % lanes
+            # Here and not before the loop: Numba frees an array behind its last use, and addresses are no use.
+            to_table, to_fixed = simd.address_of(simd.pointer(table)), simd.address_of(simd.pointer(fixed))
             for row in range(item // spans * per_item, min((item // spans + 1) * per_item, rows)):
                 place_row(plan, row, start, table, scratch)
                 if whole > 0:
