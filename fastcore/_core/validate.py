@@ -144,7 +144,22 @@ def output_array(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = 
         raise ValueError(f"{name} must have the shape of the result, {shape}. Got {out.shape}.")
     if not out.flags.writeable:
         raise ValueError(f"{name} must be writable. Got a read-only array. Pass a copy.")
+    no_place_twice(out, name)
     return out
+
+
+def no_place_twice(x: np.ndarray, name: str) -> None:
+    """Each axis steps over all that the axes of shorter steps reach: two elements of `x` are two places."""
+    if x.size == 0 or x.flags.c_contiguous:
+        return
+    reach = x.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(x.strides, x.shape) if size > 1):
+        if stride < reach:
+            raise ValueError(
+                f"{name} must not be a view that holds a place twice, such as a broadcast one: it is written in place."
+                f" Got shape {x.shape}, strides {x.strides}. Pass a copy."
+            )
+        reach += stride * (size - 1)
 
 
 def shares_memory(out: np.ndarray, inputs: Sequence[np.ndarray | None]) -> bool:

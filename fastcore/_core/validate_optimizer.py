@@ -13,6 +13,7 @@ from fastcore._core.validate import (
     integer,
     is_float_type,
     kind_of,
+    no_place_twice,
     not_negative_float,
     shares_memory,
     shown,
@@ -86,11 +87,7 @@ def states(given: Mapping[str, Any], param: np.ndarray, dtype: np.dtype) -> None
     arrays = {"param": param, **given}
     names = list(arrays)
     for position, (name, x) in enumerate(arrays.items()):
-        if not _is_spread_out(x):
-            raise ValueError(
-                f"{name} must not be a view that holds a place twice, such as a broadcast one: it is changed in place."
-                f" Got shape {x.shape}, strides {x.strides}. Pass a copy."
-            )
+        no_place_twice(x, name)
         for other in names[:position]:
             if np.may_share_memory(x, arrays[other]) and shares_memory(x, [arrays[other]]):
                 raise ValueError(
@@ -110,15 +107,3 @@ def _writable_array(x: Any, name: str) -> None:
         raise TypeError(f"{name} must be a numpy.ndarray: it is changed in place. Got {kind_of(x)}.")
     if not x.flags.writeable:
         raise ValueError(f"{name} must be writable: it is changed in place. Got a read-only array. Pass a copy.")
-
-
-def _is_spread_out(x: np.ndarray) -> bool:
-    """Whether each axis steps over all that the axes of shorter steps reach, so that no place comes twice."""
-    if x.size == 0 or x.flags.c_contiguous:
-        return True
-    reach = x.itemsize
-    for stride, size in sorted((abs(stride), size) for stride, size in zip(x.strides, x.shape) if size > 1):
-        if stride < reach:
-            return False
-        reach += stride * (size - 1)
-    return True

@@ -224,3 +224,16 @@ def test_output_array_takes_any_strides():
     assert validate.output_array(out, (4, 3), np.dtype(float)) is out
     with pytest.raises(ValueError, match=r"result must have the shape of the result, \(3, 4\). Got \(4, 3\)"):
         validate.output_array(out, (3, 4), np.dtype(float), "result")
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        np.lib.stride_tricks.as_strided(np.zeros(3), (4, 3), (0, 8)),
+        np.lib.stride_tricks.as_strided(np.zeros(6), (4, 3), (8, 8)),
+    ],
+    ids=["broadcast", "windows"],
+)
+def test_output_array_has_a_place_for_each_element(view):
+    with pytest.raises(ValueError, match=r"out must not be a view that holds a place twice.*shape \(4, 3\)"):
+        validate.output_array(view, (4, 3), np.dtype(float))
