@@ -11,11 +11,11 @@ from fastcore._core import validate
 from fastcore._core import validate_sharding as check
 from fastcore._core import validate_sharding_block as check_block
 from fastcore.nn.normalization import layer_norm
+from fastcore.nn.normalization_backward import layer_norm_backward
 from fastcore.sharding.array import ShardedArray
-from fastcore.sharding.device import device_function, device_kernel
+from fastcore.sharding.device import device_function
 from fastcore.sharding.elementwise import activated, add_in_place, gelu_backward, per_element
 from fastcore.sharding.initial import initial_weights
-from fastcore.sharding.kernels import block as kernels
 from fastcore.sharding.layer import JoinedParams, Layer, joined
 from fastcore.sharding.linear import column_parallel, column_parallel_backward, row_parallel, row_parallel_backward
 from fastcore.sharding.mesh import Mesh
@@ -30,7 +30,18 @@ def _normalize(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, 
     layer_norm(x, weight.shape, weight, bias, eps, out=out)
 
 
-_norm_backward = device_kernel(kernels.layer_norm_backward, as_rows=True, flops=per_element(16.0))
+@device_function(flops=per_element(16.0))
+def _norm_backward(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    grad_y: np.ndarray,
+    eps: float,
+    grad_x: np.ndarray,
+    grad_weight: np.ndarray,
+    grad_bias: np.ndarray,
+) -> None:
+    layer_norm_backward(grad_y, x, weight.shape, weight, bias, eps, out=(grad_x, grad_weight, grad_bias))
 
 
 class LayerNorm(Layer):
@@ -76,7 +87,8 @@ class LayerNorm(Layer):
         check_block.gradient(grad_y, x.shape, x.spec)
         grad_x = x.empty_like()
         grads = {name: each.empty_like() for name, each in self.params.items()}
-        _norm_backward(x, self.params["weight"], grad_y, self.eps, grad_x, grads["weight"], grads["bias"])
+        weight, bias = self.params["weight"], self.params["bias"]
+        _norm_backward(x, weight, bias, grad_y, self.eps, grad_x, grads["weight"], grads["bias"])
         return grad_x, grads
 
 
