@@ -86,9 +86,11 @@ def place_of(scratch, row, out, size):
 def copied(row, target, size):
     """``target``, filled from ``row``."""
     lanes = lanes_of(row)
-    for first in range(0, size, lanes):
-        count = size - first
-        simd.store_first(simd.advance(target, first), simd.load_first(simd.advance(row, first), lanes, count), count)
+    whole = size - size % lanes
+    for first in range(0, whole, lanes):
+        simd.store(simd.advance(target, first), simd.load(simd.advance(row, first), lanes))
+    rest = simd.load_first(simd.advance(row, whole), lanes, size - whole)
+    simd.store_first(simd.advance(target, whole), rest, size - whole)
     return target
 
 

@@ -10,7 +10,7 @@ from fastcore._core.work import Direct
 from fastcore.nn.kernels.layer_norm import add_rows
 
 # Chunks there are at most, so that adding them is nothing, and elements and rows of one at least.
-MOST_CHUNKS, CHUNK_ELEMENTS, CHUNK_ROWS = 64, 4096, 16
+MOST_CHUNKS, CHUNK_ELEMENTS, CHUNK_ROWS = 64, 4096, 32
 
 
 def new_sums(shape, count, dtype):
