@@ -1,6 +1,5 @@
 """What a transformer block does on one device between its products: serial, on rows of matrices."""
 
-
 from fastcore._core.jit import kernel
 from fastcore.nn.kernels.gelu import slope_span
 from fastcore.nn.kernels.layer_norm import row_of
