@@ -38,6 +38,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker("other_cpu")
 
 
+def pytest_runtest_setup(item):
+    """PyTorch with gradients, as it is imported: benchmarks switch them off, once for their process."""
+    if item.get_closest_marker("peer") and "torch" in sys.modules:
+        sys.modules["torch"].set_grad_enabled(True)
+
+
 # Other vector widths and register counts than the host's, so other tails; and bodies as plain Python.
 CPU_SETTINGS = {
     "host": {},
