@@ -15,3 +15,12 @@ STREAMED_BYTES = 16 << 20
 def elements_to_alignment(ptr, lanes, itemsize):
     """Elements from ``ptr`` to the next place `simd.stream` may write to; ``ptr`` is a multiple of ``itemsize``."""
     return -simd.address_of(ptr) % (lanes * itemsize) // itemsize
+
+
+@kernel
+def write_vector(ptr, vector, streamed):
+    """Write all lanes, past the caches if ``streamed``; then ``ptr`` must be aligned, as `simd.stream` asks."""
+    if streamed:
+        simd.stream(ptr, vector)
+    else:
+        simd.store(ptr, vector)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.streaming import elements_to_alignment
+from fastcore._core.streaming import elements_to_alignment, write_vector
 from fastcore._core.tile import lanes_of
 
 
@@ -52,10 +52,7 @@ def affine_vector(x, grad, by, out, use_grad, is_streamed):
     if use_grad:
         slope = simd.load(grad, lanes)
     value = affine(simd.load(x, lanes), slope, by, use_grad)
-    if is_streamed:
-        simd.stream(out, value)
-    else:
-        simd.store(out, value)
+    write_vector(out, value, is_streamed)
 
 
 @kernel

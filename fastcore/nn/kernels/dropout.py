@@ -7,6 +7,7 @@ from numba import prange, types
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.philox import COUNTERS, WORDS, successive_words
+from fastcore._core.streaming import write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.elementwise import first_piece, is_streamed
@@ -51,10 +52,7 @@ def drop_span(x, out, count, position, dropout, past_caches):
             for piece in range(0, WORDS, lanes):
                 value = simd.load(simd.advance(x, first + piece), lanes) * scale
                 value = simd.select(simd.mask_of_bits(bits >> piece, lanes), value, zero)
-                if past_caches:
-                    simd.stream(simd.advance(out, first + piece), value)
-                else:
-                    simd.store(simd.advance(out, first + piece), value)
+                write_vector(simd.advance(out, first + piece), value, past_caches)
         elif first >= 0:
             for piece in range(0, count - first, lanes):
                 left = count - first - piece

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
+from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment, write_vector
 from fastcore._core.tile import filled, lanes_of
 
 VECTOR_BYTES = simd.VECTOR_BITS // 8
@@ -45,10 +45,8 @@ def put(out, value, count, streamed):
     """Write the first ``count`` lanes, all if it is as many or more: past the caches, if that is asked for."""
     if count < lanes_of(out):
         simd.store_first(out, value, count)
-    elif streamed:
-        simd.stream(out, value)
     else:
-        simd.store(out, value)
+        write_vector(out, value, streamed)
 
 
 @kernel

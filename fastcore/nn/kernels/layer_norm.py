@@ -7,9 +7,10 @@ from numba import prange, types
 
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
-from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment
+from fastcore._core.streaming import STREAMED_BYTES, elements_to_alignment, write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
+from fastcore.nn.kernels.elementwise import is_plain_rows
 
 # Elements an item should have, so that taking it (30 ns) is nothing.
 ITEM_ELEMENTS = 4096
@@ -198,15 +199,6 @@ def are_joined(out):
 
 
 @kernel
-def put(ptr, vector, streamed):
-    """Write a vector, past the caches if ``streamed`` and ``ptr`` is aligned."""
-    if streamed:
-        simd.stream(ptr, vector)
-    else:
-        simd.store(ptr, vector)
-
-
-@kernel
 def scale_some(row, moments, inverse, weight, bias, out, first, count):
     """`scale_row` for ``count`` elements from ``first`` on, fewer than a vector has lanes, to the start of ``out``."""
     lanes = lanes_of(row)
@@ -232,7 +224,7 @@ def scale_row(row, moments, epsilon, weight, bias, out, edge, ends, size, stream
     for first in range(ends.head, whole, lanes):
         normal = (simd.load(simd.advance(row, first), lanes) - mean - rest) * factor
         scale, shift = simd.load(simd.advance(weight, first), lanes), simd.load(simd.advance(bias, first), lanes)
-        put(simd.advance(out, first), simd.fma(normal, scale, shift), streamed)
+        write_vector(simd.advance(out, first), simd.fma(normal, scale, shift), streamed)
     scale_some(row, moments, inverse, weight, bias, ends.after, whole, size - whole)
 
 
@@ -282,9 +274,7 @@ def normalize_parallel(body, workers, x, residual, weight, bias, epsilon, out, c
 @kernel
 def are_plain_rows(array, rows, size):
     """Whether these are (rows, size) that a kernel can read in place: aligned, each contiguous."""
-    itemsize = array.itemsize
-    is_aligned = array.ctypes.data % itemsize + array.strides[0] % itemsize == 0
-    return is_aligned and array.shape == (rows, size) and array.strides[1] == itemsize
+    return is_plain_rows(array) and array.shape == (rows, size)
 
 
 @kernel

@@ -7,6 +7,7 @@ from numba import prange, types
 
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
+from fastcore._core.streaming import write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
 from fastcore.nn.kernels import row_sums
@@ -24,7 +25,6 @@ from fastcore.nn.kernels.layer_norm import (
     join,
     mean_of,
     place_of,
-    put,
     row_of,
     scratch_elements,
 )
@@ -120,7 +120,7 @@ def gradients_of_row(row, grad, weight, slopes, epsilon, out, edge, ends, weight
         slope, scale = simd.load(simd.advance(grad, first), lanes), simd.load(simd.advance(weight, first), lanes)
         at, to = simd.advance(weighted, first), simd.advance(plain, first)
         weighted_before, plain_before = simd.load(at, lanes), simd.load(to, lanes)
-        put(simd.advance(out, first), (slope * scale - mean_slope - normal * product) * factor, streamed)
+        write_vector(simd.advance(out, first), (slope * scale - mean_slope - normal * product) * factor, streamed)
         simd.store(at, weighted_before + slope * normal)
         simd.store(to, plain_before + slope)
     some_gradients(row, grad, weight, slopes, inverse, ends.after, weighted, plain, whole, size - whole)

@@ -5,6 +5,7 @@ from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
+from fastcore._core.streaming import write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.elementwise import first_piece, is_streamed
@@ -62,10 +63,7 @@ def write_gradient(w, gradient, count, slope, decay, past_caches):
     whole = count - count % lanes
     for first in range(0, whole, lanes):
         result = gradient_of(w, simd.load(simd.advance(w, first), lanes), slope, decay)
-        if past_caches:
-            simd.stream(simd.advance(gradient, first), result)
-        else:
-            simd.store(simd.advance(gradient, first), result)
+        write_vector(simd.advance(gradient, first), result, past_caches)
     if whole < count:
         value = simd.load_first(simd.advance(w, whole), lanes, count - whole)
         simd.store_first(simd.advance(gradient, whole), gradient_of(w, value, slope, decay), count - whole)

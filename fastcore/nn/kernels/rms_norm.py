@@ -5,6 +5,7 @@ from numba import prange, types
 
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
+from fastcore._core.streaming import write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.layer_norm import (
@@ -20,7 +21,6 @@ from fastcore.nn.kernels.layer_norm import (
     is_streamed,
     join,
     place_of,
-    put,
     row_of,
     scratch_elements,
 )
@@ -68,7 +68,7 @@ def divide_row(row, epsilon, weight, out, edge, ends, size, streamed):
     join(out, edge, ends)
     for first in range(ends.head, whole, lanes):
         scale = simd.load(simd.advance(weight, first), lanes)
-        put(simd.advance(out, first), simd.load(simd.advance(row, first), lanes) * factor * scale, streamed)
+        write_vector(simd.advance(out, first), simd.load(simd.advance(row, first), lanes) * factor * scale, streamed)
     divide_some(row, inverse, weight, ends.after, whole, size - whole)
 
 

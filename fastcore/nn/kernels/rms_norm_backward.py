@@ -5,6 +5,7 @@ from numba import prange, types
 
 from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
+from fastcore._core.streaming import write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import ALONE, Direct, SharedWork, call_by_address, next_item
 from fastcore.nn.kernels import row_sums
@@ -18,7 +19,6 @@ from fastcore.nn.kernels.layer_norm import (
     is_streamed,
     join,
     place_of,
-    put,
     row_of,
     scratch_elements,
 )
@@ -80,7 +80,7 @@ def gradients_of_row(row, grad, weight, epsilon, out, edge, ends, sums, size, st
         normal = simd.load(simd.advance(row, first), lanes) * factor
         slope, scale = simd.load(simd.advance(grad, first), lanes), simd.load(simd.advance(weight, first), lanes)
         before = simd.load(simd.advance(sums, first), lanes)
-        put(simd.advance(out, first), (slope * scale - normal * product) * factor, streamed)
+        write_vector(simd.advance(out, first), (slope * scale - normal * product) * factor, streamed)
         simd.store(simd.advance(sums, first), before + slope * normal)
     some_gradients(row, grad, weight, inverse, inverse * products, ends.after, sums, whole, size - whole)
 

@@ -4,6 +4,7 @@ from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
+from fastcore._core.streaming import write_vector
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
 from fastcore.nn.kernels.elementwise import first_piece, is_streamed
@@ -30,10 +31,7 @@ def shrink_span(x, out, count, threshold, divisor, past_caches):
     whole = count - count % lanes
     for first in range(0, whole, lanes):
         value = shrunk(x, simd.load(simd.advance(x, first), lanes), threshold, divisor)
-        if past_caches:
-            simd.stream(simd.advance(out, first), value)
-        else:
-            simd.store(simd.advance(out, first), value)
+        write_vector(simd.advance(out, first), value, past_caches)
     if whole < count:
         value = simd.load_first(simd.advance(x, whole), lanes, count - whole)
         simd.store_first(simd.advance(out, whole), shrunk(x, value, threshold, divisor), count - whole)
