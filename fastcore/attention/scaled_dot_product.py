@@ -1,13 +1,14 @@
 """`scaled_dot_product_attention`: PyTorch's function, with the options of today's models."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastcore._core import validate, validate_attention
 from fastcore.attention.kernels.attend import attend
 from fastcore.attention.kernels.forward import flash_forward_small
+from fastcore.attention.layout import four_axes, four_mask_axes, layout_of
 
 _FLOAT32 = np.dtype(np.float32)
 _ZERO = 0
@@ -116,7 +117,7 @@ def _attend(
     value = validate.float_array(value, "value")
     dtype = validate.same_dtype({"query": query, "key": key, "value": value})
     computing = validate.computing_dtype(dtype)
-    layout = _layout(query, key, value, enable_gqa)
+    layout = layout_of(query, key, value, enable_gqa)
     batch, heads, keys = layout.batch, layout.heads, key.shape[-2]
     shape = (*layout.axes, query.shape[-2], value.shape[-1])
 
@@ -139,11 +140,11 @@ def _attend(
             lse[...] = -np.inf
     elif target.size and (dropout_p < 1.0 or lse is not None):
         if mask is not None:
-            mask = _four_mask_axes(mask, batch, heads)
+            mask = four_mask_axes(mask, batch, heads)
         attend(
-            _four_axes(query, layout, heads, computing),
-            _four_axes(key, layout, layout.groups, computing),
-            _four_axes(value, layout, layout.groups, computing),
+            four_axes(query, layout, heads, computing),
+            four_axes(key, layout, layout.groups, computing),
+            four_axes(value, layout, layout.groups, computing),
             mask if mask is not None and mask.dtype == np.bool_ else None,
             mask if mask is not None and mask.dtype != np.bool_ else None,
             offsets, lengths, left, right, scale, softcap, dropout_p if dropout_p < 1.0 else 0.0, seed,
@@ -156,59 +157,6 @@ def _attend(
         with np.errstate(over="ignore"):  # float16 ends at 65504
             result[...] = target
     return result if lse is None else (result, lse)
-
-
-class _Layout(NamedTuple):
-    """Where the axes in front of (L, D) go: `batch_axes` are folded into B; without a head axis H = G = 1."""
-
-    batch_axes: tuple[int, ...]
-    has_heads: bool
-    heads: int
-    groups: int
-
-    @property
-    def batch(self) -> int:
-        return math.prod(self.batch_axes)
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """Axes of the result in front of (L, Dv)."""
-        return (*self.batch_axes, self.heads) if self.has_heads else self.batch_axes
-
-
-def _layout(query: np.ndarray, key: np.ndarray, value: np.ndarray, enable_gqa: Any) -> _Layout:
-    grouped = enable_gqa is not None and validate.flag(enable_gqa, "enable_gqa")
-    validate_attention.attention_ranks(query, key, value)
-    validate_attention.attention_sizes(query, key, value)
-    if query.ndim == 2 or (query.ndim == 3 and not (grouped and query.shape[0] != key.shape[0])):
-        return _Layout(validate_attention.attention_batch(query, key, value, 2), False, 1, 1)
-    validate_attention.attention_heads(query, key, value)
-    return _Layout(validate_attention.attention_batch(query, key, value, 3), True, query.shape[-3], key.shape[-3])
-
-
-def _four_axes(x: np.ndarray, layout: _Layout, heads: int, dtype: np.dtype) -> np.ndarray:
-    """`x` as (B, heads, rows, size) of the computing dtype, in place where possible.
-
-    Copied are half precision, a last axis that is not contiguous, and batch axes that no strides can join.
-    """
-    x = validate.readable_in_place(x if x.dtype == dtype else x.astype(dtype))
-    stretched = layout.batch_axes + x.shape[-3 if layout.has_heads else -2 :]
-    if x.shape != stretched:
-        x = np.broadcast_to(x, stretched)
-    return x if x.ndim == 4 and layout.has_heads else x.reshape(layout.batch, heads, *x.shape[-2:])
-
-
-def _four_mask_axes(mask: np.ndarray, batch: int, heads: int) -> np.ndarray:
-    """A mask broadcast to (..., [H,] L, S) as (B, H, L, S).
-
-    Only the axes in front are copied, where no stride can join them: stretched heads, queries and keys stay a view.
-    """
-    if mask.ndim <= 4:
-        return mask.reshape(batch, heads, *mask.shape[-2:])
-    stored = tuple(slice(None) if stride else slice(1) for stride in mask.strides[-3:])
-    compact = mask[(..., *stored)]
-    joined = compact.reshape(batch, *compact.shape[-3:])
-    return np.broadcast_to(joined, (batch, *mask.shape[-3:]))
 
 
 def _writable_in_place(out: np.ndarray, inputs: tuple[np.ndarray | None, ...]) -> bool:
