@@ -13,7 +13,7 @@ from fastcore._core.work import ALONE, COUNTER, Direct, SharedWork, call_by_addr
 from fastcore.attention.kernels.masking import BLOCK_KEYS, BOOL_MASK, FLOAT_MASK, NO_MASK
 from fastcore.attention.kernels.query_tile import attend_tile
 from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, LOWEST_F64
-from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores, Scratch
+from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Place, Rows, Scores, Scratch
 
 # Serial nanoseconds of a multiplication and addition, for the choice between serial and parallel: 100 GFLOP/s, 50 in
 # float64.
@@ -22,7 +22,11 @@ WORDS = 4294967296.0
 
 # Places in the array of options; addresses are 0 where there is no such array.
 LEFT, RIGHT, SEED, MASK_KIND, MASK, QUERY_OFFSET, KEY_LENGTHS, LSE, MASK_STRIDES = range(9)
-OPTIONS = MASK_STRIDES + 4
+# Of packed sequences (arrays of one batch): where their rows start (B + 1) and the rows of the longest.
+QUERY_STARTS, KEY_STARTS, LONGEST = range(MASK_STRIDES + 4, MASK_STRIDES + 7)
+# The order in which items are taken, as their numbers; without it all, as they are numbered.
+ITEMS, ITEM_COUNT = LONGEST + 1, LONGEST + 2
+OPTIONS = ITEM_COUNT + 1
 
 
 @kernel
@@ -113,46 +117,70 @@ def integer_at(address, index, default):
     return simd.load_scalar(simd.advance(simd.pointer_at(address, simd.i64), index))
 
 
+@kernel
+def count_items(query, options, lanes):
+    """How many items there are, the factor of a head in their numbers, and the width of the widest tile."""
+    longest = query.shape[2] if options[QUERY_STARTS] == 0 else options[LONGEST]
+    wide_tiles, narrow_tiles = count_tiles(longest, lanes)
+    widest = lanes * TILE_VECTORS if wide_tiles > 0 else lanes
+    # Shorter sequences can have more tiles, narrow ones; never more than this.
+    tiles = wide_tiles + narrow_tiles if options[QUERY_STARTS] == 0 else (longest + lanes - 1) // lanes
+    items = query.shape[0] * query.shape[1] * tiles if options[ITEMS] == 0 else options[ITEM_COUNT]
+    return items, tiles, widest
+
+
+@kernel
+def place_of(item, tiles, query, key, options, lanes):
+    """Where the item's queries and keys are; in a head, the long causal tiles come first."""
+    number = integer_at(options[ITEMS], item, item)
+    heads = query.shape[1]
+    sequence, head = number // (tiles * heads), number // tiles % heads
+    packed = options[QUERY_STARTS] != 0
+    batch = 0 if packed else sequence
+    start = integer_at(options[QUERY_STARTS], sequence, 0)
+    rows = integer_at(options[QUERY_STARTS], sequence + 1, query.shape[2]) - start
+    key_start = integer_at(options[KEY_STARTS], sequence, 0)
+    keys = integer_at(options[KEY_STARTS], sequence + 1, key.shape[2]) - key_start
+    keys = integer_at(options[KEY_LENGTHS], sequence, keys)
+    wide_tiles, narrow_tiles = count_tiles(rows, lanes)
+    first_row, width = tile_rows(wide_tiles + narrow_tiles - 1 - number % tiles, lanes, wide_tiles)
+    return Place(sequence, batch, head, start, first_row, min(width, rows - first_row), width, key_start, keys)
+
+
 def attend_items(query, key, value, out, options, scale, softcap, dropout_p, counter):
-    """Take (batch, head, tile) items until none is left; in a head, the long causal tiles come first."""
-    batches, heads, rows, size = query.shape
+    """Take (sequence, head, tile of queries) items until none is left."""
+    heads, rows, size = query.shape[1:]
     value_size = value.shape[3]
     lanes = lanes_of(simd.pointer(query))
-    wide_tiles, narrow_tiles = count_tiles(rows, lanes)
-    tiles = wide_tiles + narrow_tiles
-    widest = lanes * TILE_VECTORS if wide_tiles > 0 else lanes
+    items, tiles, widest = count_items(query, options, lanes)
     masked = options[MASK_KIND] != NO_MASK
     buffer = np.empty(scratch_elements(size, value_size, masked, widest, query.itemsize), query.dtype)
     lowest = LOWEST_F32 if query.itemsize == 4 else LOWEST_F64
     scores = Scores(scale, softcap, LOG2_E if options[MASK_KIND] == FLOAT_MASK else 1.0, lowest)
     item = next_item(counter, -1)
-    while item < batches * heads * tiles:
-        first_row, width = tile_rows(tiles - 1 - item % tiles, lanes, wide_tiles)
-        head = item // tiles % heads
-        batch = item // (tiles * heads)
-        group = head // (heads // key.shape[1])
-        count = min(width, rows - first_row)
-        keys = integer_at(options[KEY_LENGTHS], batch, key.shape[2])
-        position = first_row + integer_at(options[QUERY_OFFSET], batch, 0)
+    while item < items:
+        at = place_of(item, tiles, query, key, options, lanes)
+        group = at.head // (heads // key.shape[1])
+        position = at.first_row + integer_at(options[QUERY_OFFSET], at.sequence, 0)
         keep = 1.0 - dropout_p
         threshold = np.uint64(dropout_p * WORDS)
-        scratch = carve_scratch(buffer, size, value_size, width)
+        scratch = carve_scratch(buffer, size, value_size, at.width)
         attend_tile(
-            rows_of(query, batch, head, first_row, count),
-            rows_of(key, batch, group, 0, keys),
-            rows_of(value, batch, group, 0, keys),
-            rows_of(out, batch, head, first_row, count),
+            rows_of(query, at.batch, at.head, at.start + at.first_row, at.count),
+            rows_of(key, at.batch, group, at.key_start, at.keys),
+            rows_of(value, at.batch, group, at.key_start, at.keys),
+            rows_of(out, at.batch, at.head, at.start + at.first_row, at.count),
             size,
             value_size,
             Bounds(position, options[LEFT], options[RIGHT]),
             scores,
-            mask_of(options, query.dtype, batch, head, first_row),
-            Dropout(threshold, 1.0 / keep, np.uint64(options[SEED]), batch * heads + head, first_row),
+            mask_of(options, query.dtype, at.batch, at.head, at.first_row),
+            Dropout(threshold, 1.0 / keep, np.uint64(options[SEED]), at.sequence * heads + at.head, at.first_row),
             scratch,
         )
         if options[LSE] != 0:
-            row = (batch * heads + head) * rows + first_row
-            copy_elements(scratch.total, simd.advance(simd.pointer_at(options[LSE], query.dtype), row), count)
+            row = (at.batch * heads + at.head) * rows + at.start + at.first_row
+            copy_elements(scratch.total, simd.advance(simd.pointer_at(options[LSE], query.dtype), row), at.count)
         item = next_item(counter, item)
 
 
@@ -265,16 +293,18 @@ def flash_forward(
     seed,
     out,
     lse,
+    packed=None,
 ):
     """Attention of validated arguments, written into ``out`` and ``lse``.
 
     query (B, H, L, D), key (B, G, S, D), value (B, G, S, Dv), out (B, H, L, Dv): one of float32 and float64, last axis
-    contiguous. Masks (B, H, L, S) or None; query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where
-    open; softcap 0 for none; 0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
+    contiguous; B = 1 with ``packed`` sequences, whose number is then that of offsets. Masks (B, H, L, S) or None;
+    query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where open; softcap 0 for none;
+    0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
     """
     batches, heads, rows, _ = query.shape
     groups = key.shape[1]
-    if rows == 1 and heads > groups and left == NO_BOUND and dropout_p == 0.0:
+    if packed is None and rows == 1 and heads > groups and left == NO_BOUND and dropout_p == 0.0:
         query, out, mask_bool, mask_float = (_single_queries(x, groups) for x in (query, out, mask_bool, mask_float))
         if right != NO_BOUND:
             key_lengths = keys_up_to(right, query_offset, key_lengths, batches, key.shape[2])
@@ -283,5 +313,10 @@ def flash_forward(
     options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
     itemsize = query.itemsize
     fmas = (query.size + out.size) * key.shape[2]
+    if packed is not None:
+        options[QUERY_STARTS], options[KEY_STARTS] = packed.query_starts.ctypes.data, packed.key_starts.ctypes.data
+        options[ITEMS], options[ITEM_COUNT] = packed.items.ctypes.data, packed.items.size
+        options[LONGEST] = packed.longest
+        fmas = packed.pairs * heads * (query.shape[3] + out.shape[3])
     work = _FORWARD_F32 if itemsize == 4 else _FORWARD_F64
     work(fmas * itemsize * NS_PER_FMA_BYTE, query, key, value, out, options, scale, softcap, dropout_p)

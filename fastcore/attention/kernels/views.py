@@ -11,6 +11,23 @@ class Rows(NamedTuple):
     length: int
 
 
+class Place(NamedTuple):
+    """A tile of queries: of which sequence and head, where that has its rows and keys in the arrays, and which rows.
+
+    Sequences that are packed lie one behind the other in ``batch`` 0; otherwise each has its own and starts at row 0.
+    """
+
+    sequence: int
+    batch: int
+    head: int
+    start: int
+    first_row: int
+    count: int
+    width: int
+    key_start: int
+    keys: int
+
+
 class Bounds(NamedTuple):
     """Position of the tile's first query; key j takes part iff position - left <= j <= position + right."""
 
