@@ -31,6 +31,7 @@ _MODULE_OF = {
     "reference": "fastcore.reference",
     "rotary_embedding": "fastcore.kvcache",
     "scaled_dot_product_attention": "fastcore.attention",
+    "scaled_dot_product_attention_backward": "fastcore.attention",
     "set_num_threads": "fastcore._core.threads",
     "sharding": "fastcore.sharding",
 }
@@ -53,6 +54,7 @@ __all__ = [
     "reference",
     "rotary_embedding",
     "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
     "set_num_threads",
     "sharding",
 ]
@@ -60,7 +62,12 @@ __all__ = [
 if TYPE_CHECKING:
     from fastcore import attention, autodiff, kvcache, metrics, nn, polynomial, reference, sharding
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
-    from fastcore.attention import MultiHeadAttention, merge_attention_states, scaled_dot_product_attention
+    from fastcore.attention import (
+        MultiHeadAttention,
+        merge_attention_states,
+        scaled_dot_product_attention,
+        scaled_dot_product_attention_backward,
+    )
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one
 

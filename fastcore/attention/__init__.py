@@ -1,7 +1,13 @@
-"""Attention: the function, the layer, and the merging of partial results."""
+"""Attention: the function and its gradients, the layer, and the merging of partial results."""
 
+from fastcore.attention.backward import scaled_dot_product_attention_backward
 from fastcore.attention.merge import merge_attention_states
 from fastcore.attention.multi_head import MultiHeadAttention
 from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
 
-__all__ = ["MultiHeadAttention", "merge_attention_states", "scaled_dot_product_attention"]
+__all__ = [
+    "MultiHeadAttention",
+    "merge_attention_states",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
+]

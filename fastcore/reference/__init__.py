@@ -10,6 +10,7 @@ from fastcore.reference.attention import (
     merge_attention_states,
     scaled_dot_product_attention,
 )
+from fastcore.reference.attention_backward import scaled_dot_product_attention_backward
 from fastcore.reference.autodiff import grad, hessian, jvp, value_and_grad
 from fastcore.reference.batch_normalization import (
     batch_norm,
@@ -126,7 +127,6 @@ from fastcore.reference.sharding_cost import collective_bytes, collective_messag
 from fastcore.reference.sharding_experts import mixture_of_experts, mixture_of_experts_backward
 from fastcore.reference.sharding_linear import linear, linear_backward
 from fastcore.reference.sharding_pipeline import pipeline
-from fastcore.reference.sharding_ring import attention_backward
 
 __all__ = [
     "accuracy_score",
@@ -138,7 +138,6 @@ __all__ = [
     "adjusted_rand_score",
     "all_gather",
     "all_to_all",
-    "attention_backward",
     "attention_weights",
     "auc",
     "average_precision_score",
@@ -237,6 +236,7 @@ __all__ = [
     "roots",
     "rotary_embedding",
     "scaled_dot_product_attention",
+    "scaled_dot_product_attention_backward",
     "sgd_step",
     "silhouette_samples",
     "silhouette_score",

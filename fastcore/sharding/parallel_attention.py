@@ -10,6 +10,7 @@ import numpy as np
 from fastcore._core import validate
 from fastcore._core import validate_sharding as check
 from fastcore._core import validate_sharding_block as check_block
+from fastcore.attention.kernels.backward import attention_backward
 from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.collectives import psum
@@ -21,7 +22,6 @@ from fastcore.sharding.contraction import (
     sum_over_rows,
 )
 from fastcore.sharding.device import device_function
-from fastcore.sharding.kernels.attention_backward import attention_backward
 from fastcore.sharding.layer import Layer
 from fastcore.sharding.mesh import Mesh
 from fastcore.sharding.products import add_bias

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore._core import validate_sharding_ring as check
+from fastcore.attention.kernels.backward import attention_backward
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.attention_blocks import (
     attend_rows,
@@ -28,7 +29,6 @@ from fastcore.sharding.attention_blocks import (
     states,
 )
 from fastcore.sharding.collectives import ppermute
-from fastcore.sharding.kernels.attention_backward import attention_backward
 from fastcore.sharding.token_layout import Part, joined_parts, seen_pairs, token_parts
 
 __all__ = ["RingSaved", "ring_attention", "ring_attention_backward"]

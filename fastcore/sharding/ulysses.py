@@ -13,6 +13,7 @@ import numpy as np
 
 from fastcore._core import validate
 from fastcore._core import validate_sharding_ring as check
+from fastcore.attention.kernels.backward import attention_backward
 from fastcore.sharding.array import ShardedArray
 from fastcore.sharding.attention_blocks import (
     Form,
@@ -26,7 +27,6 @@ from fastcore.sharding.attention_blocks import (
     states,
 )
 from fastcore.sharding.collectives import all_to_all
-from fastcore.sharding.kernels.attention_backward import attention_backward
 from fastcore.sharding.spec import parts_of
 from fastcore.sharding.token_layout import seen_pairs
 

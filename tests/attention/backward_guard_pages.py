@@ -1,6 +1,6 @@
 """Gradients of attention of arrays that end, or begin, right at a page nobody may touch; see `guard_pages`.
 
-Run by test_attention_backward.py; prints the number of cases that were right.
+Run by test_backward_kernel.py; prints the number of cases that were right.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import numpy as np
 from guard_pages import guarded
 
 from fastcore import reference, scaled_dot_product_attention
-from fastcore.sharding.kernels.attention_backward import attention_backward
+from fastcore.attention.kernels.backward import attention_backward
 
 SIZES = [(1, 2, 1, 1, 1, 3, 5), (2, 2, 1, 70, 67, 20, 33), (1, 1, 1, 17, 130, 64, 16)]
 
@@ -24,7 +24,8 @@ def run(rng, sizes, at_end):
     given[4] = given[4][..., 0]
     results = [guarded(np.zeros_like(x), at_end, order) for x in (query, key, value)]
     attention_backward(*given, *results, is_causal=True, scale=d**-0.5)
-    for result, right in zip(results, reference.attention_backward(grad_out, query, key, value, is_causal=True)):
+    expected = reference.scaled_dot_product_attention_backward(grad_out, query, key, value, out, lse, is_causal=True)
+    for result, right in zip(results, expected, strict=True):
         np.testing.assert_allclose(result, right, rtol=1e-4, atol=1e-5)
     return 1
 

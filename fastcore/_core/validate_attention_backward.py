@@ -1,0 +1,54 @@
+"""Argument checks of attention's gradients: what the forward pass gave, and what came for it."""
+
+from typing import Any
+
+import numpy as np
+
+from fastcore._core.validate import as_native_array, float_array, is_float_type
+
+
+def result_array(x: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`out` and `grad_out`: arrays like the forward function's result."""
+    array = float_array(x, name)
+    if array.dtype != dtype:
+        raise TypeError(f"{name} must have the dtype of query, {dtype}. Got {array.dtype}. Convert it with .astype.")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have the shape of attention's result, {shape}. Got {array.shape}.")
+    return array
+
+
+def statistics(x: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`lse`, C-contiguous: what the forward function gave with `return_lse`."""
+    if x is None:
+        raise TypeError("lse must be what scaled_dot_product_attention(..., return_lse=True) gave. Got None.")
+    array = as_native_array(x, "lse")
+    if not is_float_type(array.dtype):
+        raise TypeError(f"lse must be {dtype}, as the forward function gave it. Got {array.dtype}.")
+    if array.shape != shape:
+        raise ValueError(f"lse must have the shape of out without its last axis, {shape}. Got {array.shape}.")
+    return np.require(array, dtype, ["C", "A"])
+
+
+def differentiable_mask(mask: np.ndarray | None, wanted: bool) -> None:
+    """`return_grad_mask` needs a mask that is added to the scores."""
+    if wanted and (mask is None or mask.dtype == np.bool_):
+        got = "no attn_mask" if mask is None else "a bool attn_mask"
+        raise ValueError(f"return_grad_mask needs a float attn_mask: only what is added has a gradient. Got {got}.")
+
+
+def not_yet(
+    mask: Any, dropout_p: float, window: Any, softcap: float, alibi_slopes: Any, sinks: Any, block_mask: Any,
+    score_mod: Any,
+) -> None:  # fmt: skip
+    for name, given in (
+        ("attn_mask", mask is not None),
+        ("dropout_p", dropout_p > 0.0),
+        ("window", window is not None),
+        ("softcap", softcap > 0.0),
+        ("alibi_slopes", alibi_slopes is not None),
+        ("sinks", sinks is not None),
+        ("block_mask", block_mask is not None),
+        ("score_mod", score_mod is not None),
+    ):
+        if given:
+            raise ValueError(f"{name} has no gradient yet. Leave it out.")
