@@ -42,7 +42,7 @@ def scaled_dot_product_attention_backward(
     grad_query, grad_key, grad_value, and with `return_grad_mask` grad_mask: shapes and dtypes of the arguments
     """
     query, key, value = (np.asarray(x) for x in (query, key, value))
-    compute = np.float64 if query.dtype == np.float64 else np.float32
+    compute: Any = np.float64 if query.dtype == np.float64 else np.float32
     queries, gradients, results = (np.asarray(x).astype(compute) for x in (query, grad_out, out))
     keys, values = (repeat_heads(x.astype(compute), queries) for x in (key, value))
     scale = 1.0 / np.sqrt(query.shape[-1]) if scale is None else scale
