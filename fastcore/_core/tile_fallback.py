@@ -19,13 +19,20 @@ def _rows(pointer, stride, rows, columns):
     return np.stack([advance(pointer, row * stride).elements(columns).copy() for row in range(rows)])
 
 
+def _halves(pairs):
+    """The even and the odd one of pairs of bfloat16."""
+    return [each.view(np.float32) for each in (pairs << 16, pairs & np.uint32(0xFFFF0000))]
+
+
 def _product(out, matrix, panel, width, row_stride, depth_stride, valid_rows, depth, rows, vectors):
     columns = vectors * lanes_of(panel)
     starts = [advance(matrix, min(row, valid_rows - 1) * row_stride) for row in range(rows)]
-    factors = [[advance(start, k * depth_stride).elements(1)[0] for k in range(depth)] for start in starts]
+    numbers = [[advance(start, k * depth_stride).elements(1)[0] for k in range(depth)] for start in starts]
     terms = _rows(panel, width, depth, columns) if depth else np.zeros((0, columns), panel.dtype)
+    factors = np.array(numbers, panel.dtype).reshape(rows, depth)
+    parts = zip(_halves(factors), _halves(terms), strict=True) if panel.dtype == np.uint32 else [(factors, terms)]
     with np.errstate(all="ignore"):
-        product = np.array(factors, panel.dtype).reshape(rows, depth) @ terms
+        product = sum(left @ right for left, right in parts)
     return product, [advance(out, row * width).elements(columns) for row in range(rows)]
 
 

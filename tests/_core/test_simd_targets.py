@@ -14,7 +14,7 @@ import pytest
 from fastcore._core import simd
 from fastcore._core.jit import SAFE_FASTMATH
 
-NAMES = ("test_simd.py", "test_simd_math.py", "test_simd_pairs.py")
+NAMES = ("test_simd.py", "test_simd_math.py", "test_simd_pairs.py", "test_simd_bfloat.py")
 FILES = [str(Path(__file__).with_name(name)) for name in NAMES]
 on_x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names of x86 CPUs")
 

@@ -70,6 +70,32 @@ def test_multiply_any_depth_and_stride_matches_numpy(dtype, wide, transposed, de
     np.testing.assert_array_equal(peak, out.max(axis=0))
 
 
+def bfloat_pairs(numbers):
+    """Neighbours along the last axis as pairs in a u32, and what they hold."""
+    bits = (numbers.view(np.uint32) >> 16).astype(np.uint16)
+    return bits.view(np.uint32), (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("depth", [0, 1, 2, 7, 64])
+def test_multiply_pairs_of_bfloat_sums_in_float32(wide, depth, rng):
+    rows = TILE_ROWS if wide else NARROW_ROWS
+    width = native_lanes(np.float32) * (TILE_VECTORS if wide else 1)
+    pairs, matrix = bfloat_pairs(rng.standard_normal((rows, 2 * depth + 6)).astype(np.float32))
+    columns, panel = bfloat_pairs(rng.standard_normal((width, 2 * max(depth, 1))).astype(np.float32))
+    start = rng.standard_normal((rows, width)).astype(np.float32)
+    out, added, peaked = (np.full((rows, width), SENTINEL, np.float32), start.copy(), np.zeros_like(start))
+    peak = np.full(width, -np.inf, np.float32)
+    packed = np.ascontiguousarray(columns.T)
+    run_products(pairs, packed, out, added, peaked, peak, depth + 3, 1, rows, depth, wide)
+    expected = matrix[:, : 2 * depth] @ panel[:, : 2 * depth].T
+    tolerance = 8 * max(depth, 1) * np.finfo(np.float32).eps
+    np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(added, start + expected, rtol=0, atol=2 * tolerance)
+    np.testing.assert_array_equal(peaked, out)
+    np.testing.assert_array_equal(peak, out.max(axis=0))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("wide", [True, False])
 def test_multiply_missing_rows_repeat_the_last_valid_one(dtype, wide, rng):

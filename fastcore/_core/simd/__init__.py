@@ -1,6 +1,7 @@
 """SIMD values for kernels: LLVM vectors as wide as the CPU's registers, with Python's operators.
 
-Constants: VECTOR_BITS, F32_LANES, F64_LANES, NUM_REGISTERS, HAS_FMA, HAS_AVX512, HAS_VNNI; dtypes f32, f64, i8 ... u64.
+Constants: VECTOR_BITS, F32_LANES, F64_LANES, NUM_REGISTERS, HAS_FMA, HAS_AVX512, HAS_VNNI, HAS_BFLOAT; dtypes f32, f64,
+i8 ... u64.
 
 Lane counts are powers of two known at compile time: a literal, a global, or `simd.F32_LANES`. `broadcast(x, lanes,
 dtype)` takes the type of x where dtype is left out. Vectors go through variables, tuples, and arguments and results of
@@ -38,6 +39,7 @@ from fastcore._core.simd.host import (
     F32_LANES,
     F64_LANES,
     HAS_AVX512,
+    HAS_BFLOAT,
     HAS_FMA,
     HAS_HALF,
     HAS_VNNI,
@@ -76,6 +78,8 @@ if config.DISABLE_JIT:
         expm1,
         float_to_bfloat,
         float_to_half,
+        floats_to_bfloats,
+        floats_to_pairs,
         floor,
         fma,
         gather,
@@ -125,7 +129,14 @@ else:
     from fastcore._core.simd import operators  # noqa: F401, registers Python's operators
     from fastcore._core.simd.error_function import erf
     from fastcore._core.simd.exponential import exp, exp2, sigmoid, softmax_exp2, tanh
-    from fastcore._core.simd.half import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float
+    from fastcore._core.simd.half import (
+        bfloat_to_float,
+        float_to_bfloat,
+        float_to_half,
+        floats_to_bfloats,
+        floats_to_pairs,
+        half_to_float,
+    )
     from fastcore._core.simd.hyperbolic import arccosh, arcsinh, arctanh, cosh, expm1, sinh
     from fastcore._core.simd.inverse_trigonometric import arccos, arcsin, arctan, arctan2
     from fastcore._core.simd.lanes import (
@@ -176,6 +187,7 @@ __all__ = [
     "F32_LANES",
     "F64_LANES",
     "HAS_AVX512",
+    "HAS_BFLOAT",
     "HAS_FMA",
     "HAS_HALF",
     "HAS_VNNI",
@@ -212,6 +224,8 @@ __all__ = [
     "f64",
     "float_to_bfloat",
     "float_to_half",
+    "floats_to_bfloats",
+    "floats_to_pairs",
     "floor",
     "fma",
     "gather",

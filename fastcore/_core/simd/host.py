@@ -10,7 +10,17 @@ from numba import types
 from numba.core import codegen, config
 from numba.core.typing.typeof import typeof_impl
 
-__all__ = ["F32_LANES", "F64_LANES", "HAS_AVX512", "HAS_FMA", "HAS_HALF", "HAS_VNNI", "NUM_REGISTERS", "VECTOR_BITS"]
+__all__ = [
+    "F32_LANES",
+    "F64_LANES",
+    "HAS_AVX512",
+    "HAS_BFLOAT",
+    "HAS_FMA",
+    "HAS_HALF",
+    "HAS_VNNI",
+    "NUM_REGISTERS",
+    "VECTOR_BITS",
+]
 
 # 4 x i64 multiply is one vpmullq only with AVX-512 DQ and VL; 64 x i8 add uses zmm only with BW, ymm only with AVX2.
 _PROBE = """
@@ -69,6 +79,8 @@ HAS_HALF: bool = "__extendhfsf2" not in _assembly
 HAS_AVX512: bool = _lines_with(_assembly, "vpaddb", "zmm") and _lines_with(_assembly, "vpmullq", "ymm")
 # Sums of products of bytes, vpdpbusd. No plain IR is sure to become it, so here the list of features is asked.
 HAS_VNNI: bool = HAS_AVX512 and "+avx512vnni" in _features.split(",")
+# Sums of products of bfloat16, vdpbf16ps: the same.
+HAS_BFLOAT: bool = HAS_AVX512 and "+avx512bf16" in _features.split(",")
 VECTOR_BITS: int = 512 if HAS_AVX512 else 256 if HAS_FMA and _lines_with(_assembly, "vpaddb", "ymm") else 128
 NUM_REGISTERS: int = 32 if HAS_AVX512 or _TRIPLE.startswith(("aarch64", "arm64")) else 16
 F32_LANES: int = LaneCount(VECTOR_BITS // 32)

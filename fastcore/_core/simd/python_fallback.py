@@ -241,6 +241,14 @@ def float_to_bfloat(x):
     return _astype(np.where(np.isnan(x), (bits >> 16) | 0x40, rounded), np.uint16)
 
 
+def floats_to_bfloats(low, high):
+    return _lanes(np.concatenate([float_to_bfloat(low), float_to_bfloat(high)]))
+
+
+def floats_to_pairs(low, high):
+    return bitcast(interleave(float_to_bfloat(low), float_to_bfloat(high)), np.uint32)
+
+
 def _in_double(function, x):
     with np.errstate(**_QUIET):
         return _astype(function(np.asarray(x, np.float64)), x.dtype)
