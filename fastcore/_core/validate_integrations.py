@@ -46,3 +46,35 @@ def blocks_pair(numbers: Mapping[str, int | None]) -> None:
             f"Arrays with blocks of unknown length must all have as many blocks. Got {came}."
             " Call compute_chunk_sizes() on those that are unknown."
         )
+
+
+# --- PyTorch ---
+
+
+def not_a_tensor(x: Any, name: str) -> NoReturn:
+    raise TypeError(f"{name} must be a torch.Tensor. Got {kind_of(x)}. Pass it through torch.as_tensor.")
+
+
+def tensors(named: Mapping[str, Any]) -> None:
+    """Tensors, by what only they have: PyTorch is not imported here."""
+    for name, x in named.items():
+        if not hasattr(x, "requires_grad"):
+            not_a_tensor(x, name)
+
+
+def on_the_cpu(x: Any, name: str) -> NoReturn:
+    raise TypeError(f"{name} must be on the CPU. Got a tensor on {x.device}. Pass it with .cpu().")
+
+
+def mask_axes(mask: Any, axes: int, name: str) -> None:
+    if mask.ndim > axes:
+        raise ValueError(f"{name} must broadcast to {axes} axes, as many as query has. Got {tuple(mask.shape)}.")
+
+
+def window_sides(window: Any) -> tuple[Any, Any]:
+    """The two sides as they came; they are checked where they are used."""
+    if window is None:
+        return None, None
+    if not isinstance(window, tuple | list) or len(window) != 2:
+        raise TypeError(f"window must be a pair (left, right), each an int or None. Got {shown(window)}.")
+    return window[0], window[1]

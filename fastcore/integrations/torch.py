@@ -1,0 +1,13 @@
+"""fastcore's attention inside PyTorch: on tensors, with gradients, and in the place of PyTorch's own."""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "fastcore.integrations.torch needs PyTorch. Install it: pip install 'fastcore-kernels[torch]'"
+    ) from error
+
+from fastcore.integrations.torch_attention import scaled_dot_product_attention
+from fastcore.integrations.torch_routing import use_fastcore
+
+__all__ = ["scaled_dot_product_attention", "use_fastcore"]

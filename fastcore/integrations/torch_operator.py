@@ -1,0 +1,254 @@
+"""`torch.ops.fastcore.attention` and its backward: operators that PyTorch's compiler and transforms know.
+
+Shapes are (B, H, L, D), (B, G, S, D), (B, G, S, Dv) with one B; `torch_attention` brings others to it. Calls that
+nothing traces or transforms do not come by here: the dispatcher and the Python around an operator take 11 us, and 33 us
+with autograd.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fastcore import attention
+from fastcore.integrations.torch_arrays import as_array, as_tensor
+
+
+class Tensors(NamedTuple):
+    """Options that are tensors. Masks have four axes; ``seed`` is a scalar of int64 whose bits are the seed."""
+
+    attn_mask: torch.Tensor | None = None
+    alibi_slopes: torch.Tensor | None = None
+    sinks: torch.Tensor | None = None
+    block_mask: torch.Tensor | None = None
+    query_offset: torch.Tensor | None = None
+    key_lengths: torch.Tensor | None = None
+    seed: torch.Tensor | None = None
+
+
+class Options(NamedTuple):
+    """The others. ``first_query`` is a `query_offset` for all sequences; ``score_mod`` is a `handle_of` functions."""
+
+    dropout_p: float = 0.0
+    is_causal: bool = False
+    scale: float | None = None
+    left: int | None = None
+    right: int | None = None
+    softcap: float | None = None
+    first_query: int = 0
+    precision: str = "highest"
+    score_mod: int = 0
+
+
+_TENSORS = "".join(f", Tensor? {name}" for name in Tensors._fields)
+_OPTIONS = (
+    ", float dropout_p, bool is_causal, float? scale, SymInt? left, SymInt? right, float? softcap, SymInt first_query,"
+    " str precision, int score_mod"
+)
+FIRST_OPTION = 3 + len(Tensors._fields)
+
+LIBRARY = torch.library.Library("fastcore", "FRAGMENT")
+LIBRARY.define(
+    f"attention(Tensor query, Tensor key, Tensor value{_TENSORS}{_OPTIONS}, bool return_lse) -> (Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+LIBRARY.define(
+    "attention_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor lse"
+    f"{_TENSORS}{_OPTIONS}, bool grad_mask, bool grad_sinks) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+# --- score functions -------------------------------------------------------------------------------------------------
+
+_FUNCTIONS: dict[int, tuple[Callable | None, Callable | None]] = {0: (None, None)}
+_HANDLES: "weakref.WeakKeyDictionary[Callable, dict[int, int]]" = weakref.WeakKeyDictionary()
+
+
+def handle_of(score_mod: Callable | None, score_mod_grad: Callable | None) -> int:
+    """A number for the two functions, since operators take no functions; the same for the same ones."""
+    if score_mod is None:
+        return 0
+    known = _HANDLES.setdefault(score_mod, {})
+    if id(score_mod_grad) not in known:
+        # Kept for good: a compiled graph may hold the number.
+        known[id(score_mod_grad)] = len(_FUNCTIONS)
+        _FUNCTIONS[len(_FUNCTIONS)] = (score_mod, score_mod_grad)
+    return known[id(score_mod_grad)]
+
+
+# --- calls of fastcore -----------------------------------------------------------------------------------------------
+
+
+def keywords(tensors: Tensors, options: Options) -> dict[str, Any]:
+    """fastcore's options by name; those at their defaults are left out."""
+    given: dict[str, Any] = {
+        name: as_array(x, name) for name, x in zip(Tensors._fields, tensors) if x is not None and name != "seed"
+    }
+    if tensors.seed is not None:
+        given["seed"] = int(tensors.seed) % (1 << 64)
+    if options.first_query:
+        given["query_offset"] = options.first_query + given.get("query_offset", 0)
+    if options.left is not None or options.right is not None:
+        given["window"] = (options.left, options.right)
+    for name in ("dropout_p", "is_causal", "scale", "softcap"):
+        value = getattr(options, name)
+        if value is not None and value is not False and value != 0.0:
+            given[name] = value
+    if options.precision != "highest":
+        given["precision"] = options.precision
+    if options.score_mod:
+        given["score_mod"] = _FUNCTIONS[options.score_mod][0]
+    return given
+
+
+def run_forward(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    tensors: Tensors,
+    options: Options,
+    return_lse: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, H, L, Dv) on memory of (B, L, H, Dv), as PyTorch's own on the CPU, and the lse, empty where not asked for."""
+    q, k, v = as_array(query, "query"), as_array(key, "key"), as_array(value, "value")
+    given = keywords(tensors, options)
+    batch, heads, rows = q.shape[:3]
+    out = np.empty((batch, rows, heads, v.shape[3]), q.dtype).transpose(0, 2, 1, 3)
+    result = attention.scaled_dot_product_attention(q, k, v, out=out, return_lse=return_lse, **given)
+    lse = torch.from_numpy(result[1]) if return_lse else query.new_empty((0,), dtype=_lse_dtype(query))
+    return as_tensor(out, query.dtype), lse
+
+
+def run_backward(
+    grad_out: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    out: torch.Tensor,
+    lse: torch.Tensor,
+    tensors: Tensors,
+    options: Options,
+    grad_mask: bool,
+    grad_sinks: bool,
+) -> tuple[torch.Tensor, ...]:
+    """Gradients of query, key, value, mask and sinks; empty where not asked for."""
+    if not lse.numel() and out.numel():  # the forward was not told of a gradient
+        out, lse = run_forward(query, key, value, tensors, options, True)
+    names = ("grad_out", "query", "key", "value", "out", "lse")
+    arrays = [as_array(x, name) for x, name in zip((grad_out, query, key, value, out, lse), names)]
+    given = keywords(tensors, options)
+    if options.score_mod:
+        given["score_mod_grad"] = _FUNCTIONS[options.score_mod][1]
+    given.pop("precision", None)  # gradients are float32's
+    gradients = list(
+        attention.scaled_dot_product_attention_backward(
+            *arrays, return_grad_mask=grad_mask, return_grad_sinks=grad_sinks, **given
+        )
+    )
+    results = [as_tensor(x, query.dtype) for x in gradients[:3]]
+    more = iter(gradients[3:])
+    for wanted, x in ((grad_mask, tensors.attn_mask), (grad_sinks, tensors.sinks)):
+        found = wanted and x is not None
+        results.append(torch.from_numpy(next(more)).to(x.dtype) if found else query.new_empty((0,)))
+    return tuple(results)
+
+
+def _lse_dtype(query: torch.Tensor) -> torch.dtype:
+    return torch.float64 if query.dtype == torch.float64 else torch.float32
+
+
+def _split(arguments: Sequence[Any]) -> tuple[Tensors, Options, Sequence[Any]]:
+    """Tensors, options and what follows, from the arguments of an operator behind its first tensors."""
+    last = len(Tensors._fields) + len(Options._fields)
+    tensors = Tensors(*arguments[: len(Tensors._fields)])
+    return tensors, Options(*arguments[len(Tensors._fields) : last]), arguments[last:]
+
+
+# --- the operators ---------------------------------------------------------------------------------------------------
+
+
+def _attention(query, key, value, *arguments):
+    tensors, options, (return_lse,) = _split(arguments)
+    return run_forward(query, key, value, tensors, options, return_lse)
+
+
+def _attention_shapes(query, key, value, *arguments):
+    batch, heads, rows, _ = query.shape
+    out = query.new_empty((batch, rows, heads, value.shape[3])).transpose(1, 2)
+    shape = (batch, heads, rows) if arguments[-1] else (0,)
+    return out, query.new_empty(shape, dtype=_lse_dtype(query))
+
+
+def _attention_backward(grad_out, query, key, value, out, lse, *arguments):
+    tensors, options, (grad_mask, grad_sinks) = _split(arguments)
+    return run_backward(grad_out, query, key, value, out, lse, tensors, options, grad_mask, grad_sinks)
+
+
+def _attention_backward_shapes(grad_out, query, key, value, out, lse, *arguments):
+    tensors, _, wanted = _split(arguments)
+    more = [
+        x.new_empty(x.shape) if wish and x is not None else query.new_empty((0,))
+        for wish, x in zip(wanted, (tensors.attn_mask, tensors.sinks))
+    ]
+    return tuple(x.new_empty(x.shape) for x in (query, key, value)) + tuple(more)
+
+
+LIBRARY.impl("attention", _attention, "CPU")
+LIBRARY.impl("attention_backward", _attention_backward, "CPU")
+torch.library.register_fake("fastcore::attention", _attention_shapes, lib=LIBRARY)
+torch.library.register_fake("fastcore::attention_backward", _attention_backward_shapes, lib=LIBRARY)
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+NO_SECOND_DERIVATIVE = (
+    "fastcore's attention has first derivatives only: its backward was differentiated. Outside use_fastcore(),"
+    " torch.nn.functional.scaled_dot_product_attention has second ones with"
+    " torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)."
+)
+
+
+def refuse_second_derivative(ctx, *gradients):
+    raise NotImplementedError(NO_SECOND_DERIVATIVE)
+
+
+def _remember(ctx, inputs, output):
+    query, key, value, *arguments = inputs
+    tensors, ctx.options, _ = _split(arguments)
+    out, lse = output
+    ctx.mark_non_differentiable(lse)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(query, key, value, out, lse, *tensors)
+
+
+def gradients(ctx, grad_out, run: Callable[..., Any]) -> tuple[Any, ...]:
+    """What the backward of `attention` gives for each of its tensors; ``run`` is the operator or the plain function."""
+    query, key, value, out, lse, *rest = ctx.saved_tensors
+    tensors = Tensors(*rest)
+    needed = ctx.needs_input_grad
+    result: list[Any] = [None] * (3 + len(Tensors._fields))
+    if grad_out is None:
+        return tuple(result)
+    mask_at, sinks_at = 3 + Tensors._fields.index("attn_mask"), 3 + Tensors._fields.index("sinks")
+    wanted = (needed[mask_at], needed[sinks_at])
+    found = run(grad_out, query, key, value, out, lse, tensors, ctx.options, *wanted)
+    for at, gradient in zip((0, 1, 2, mask_at, sinks_at), found):
+        result[at] = gradient if needed[at] else None
+    return tuple(result)
+
+
+def call_backward(grad_out, query, key, value, out, lse, tensors, options, grad_mask, grad_sinks):
+    return torch.ops.fastcore.attention_backward(
+        grad_out, query, key, value, out, lse, *tensors, *options, grad_mask, grad_sinks
+    )
+
+
+def _differentiate(ctx, grad_out, grad_lse):
+    return (*gradients(ctx, grad_out, call_backward), *(None,) * (len(Options._fields) + 1))
+
+
+torch.library.register_autograd("fastcore::attention", _differentiate, setup_context=_remember, lib=LIBRARY)
+torch.library.register_autograd("fastcore::attention_backward", refuse_second_derivative, lib=LIBRARY)
