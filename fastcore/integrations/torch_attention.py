@@ -11,19 +11,15 @@ from fastcore._core import validate
 from fastcore._core import validate_integrations as check
 from fastcore.attention.kernels.forward import flash_forward_small
 from fastcore.attention.layout import Layout, layout_of
-from fastcore.integrations import torch_vmap  # noqa: F401  registers the rules
+from fastcore.integrations.torch_autograd import Attention, is_plain
 from fastcore.integrations.torch_operator import (
     Options,
     Tensors,
-    gradients,
     handle_of,
-    refuse_second_derivative,
-    run_backward,
     run_forward,
 )
 
 _Tensor = torch.Tensor
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _FLOAT32 = torch.float32
 
 
@@ -148,13 +144,8 @@ def _attend(
 
 
 def _is_eager(*tensors: Any) -> bool:
-    """Whether nothing but autograd looks at these calls: no compiler, transform, mode or tracer, and plain tensors."""
-    return (
-        all(type(x) in _PLAIN and x.is_cpu for x in tensors)
-        and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._get_tracing_state() is None
-    )
+    """Whether nothing but autograd looks at these calls: no transform, mode or tracer, and plain tensors."""
+    return is_plain(*tensors) and not torch._C._are_functorch_transforms_active()
 
 
 def _needs_gradient(*tensors: Any) -> bool:
@@ -164,49 +155,14 @@ def _needs_gradient(*tensors: Any) -> bool:
 def _call(query: Any, key: Any, value: Any, tensors: Tensors, options: Options) -> torch.Tensor:
     """(B, H, L, Dv): directly, with autograd, or as the operator."""
     inputs = (query, key, value, *tensors)
-    gradient = _needs_gradient(*inputs)
-    if torch.compiler.is_compiling() or not _is_eager(*(x for x in inputs if x is not None)):
-        return torch.ops.fastcore.attention(*inputs, *options, gradient)[0]
-    if gradient:
-        return _Attention.apply(*inputs, options)
-    return run_forward(query, key, value, tensors, options, False)[0]
-
-
-class _Attention(torch.autograd.Function):
-    """The operator's autograd where nothing traces: 7 us instead of 33 us a call."""
-
-    @staticmethod
-    def forward(ctx, query, key, value, *arguments):
-        tensors, ctx.options = Tensors(*arguments[:-1]), arguments[-1]
-        out, lse = run_forward(query, key, value, tensors, ctx.options, True)
-        ctx.save_for_backward(query, key, value, out, lse, *tensors)
-        return out
-
-    @staticmethod
-    def backward(ctx, grad_out):
-        return (*gradients(ctx, grad_out, _backward), None)
-
-
-def _backward(grad_out: Any, query: Any, *arguments: Any) -> Any:
-    """The backward in the way of `_call`."""
-    *tensors, more, options, grad_mask, grad_sinks = arguments
-    inputs = (grad_out, query, *tensors, *more)
-    if torch.compiler.is_compiling() or not _is_eager(*(x for x in inputs if x is not None)):
-        return torch.ops.fastcore.attention_backward(*inputs, *options, grad_mask, grad_sinks)
-    if _needs_gradient(*inputs):
-        return _Backward.apply(*inputs, options, grad_mask, grad_sinks)
-    return run_backward(grad_out, query, *arguments)
-
-
-class _Backward(torch.autograd.Function):
-    """The backward under `create_graph`: its derivative is refused where it is asked for, not before."""
-
-    @staticmethod
-    def forward(ctx, *arguments):
-        first, tensors, rest = arguments[:6], Tensors(*arguments[6:-3]), arguments[-3:]
-        return run_backward(*first, tensors, *rest)
-
-    backward = staticmethod(refuse_second_derivative)
+    if not torch.compiler.is_compiling():
+        if torch._C._are_functorch_transforms_active():
+            return Attention.apply(*inputs, *options, True)[0]
+        if _is_eager(*(x for x in inputs if x is not None)):
+            if _needs_gradient(*inputs):
+                return Attention.apply(*inputs, *options, True)[0]
+            return run_forward(query, key, value, tensors, options, False)[0]
+    return torch.ops.fastcore.attention(*inputs, *options, _needs_gradient(*inputs))[0]
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------

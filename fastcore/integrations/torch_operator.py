@@ -47,7 +47,6 @@ _OPTIONS = (
     ", float dropout_p, bool is_causal, float? scale, SymInt? left, SymInt? right, float? softcap, SymInt first_query,"
     " str precision, int score_mod"
 )
-FIRST_OPTION = 3 + len(Tensors._fields)
 
 LIBRARY = torch.library.Library("fastcore", "FRAGMENT")
 LIBRARY.define(
@@ -138,7 +137,7 @@ def run_backward(
     if not lse.numel() and out.numel():  # the forward was not told of a gradient
         out, lse = run_forward(query, key, value, tensors, options, True)
     names = ("grad_out", "query", "key", "value", "out", "lse")
-    arrays = [as_array(x, name) for x, name in zip((grad_out, query, key, value, out, lse), names)]
+    arrays: Any = [as_array(x, name) for x, name in zip((grad_out, query, key, value, out, lse), names)]
     given = keywords(tensors, options)
     if options.score_mod:
         given["score_mod_grad"] = _FUNCTIONS[options.score_mod][1]
@@ -151,8 +150,7 @@ def run_backward(
     results = [as_tensor(x, query.dtype) for x in gradients[:3]]
     more = iter(gradients[3:])
     for wanted, x in ((grad_mask, tensors.attn_mask), (grad_sinks, tensors.sinks)):
-        found = wanted and x is not None
-        results.append(torch.from_numpy(next(more)).to(x.dtype) if found else query.new_empty((0,)))
+        results.append(as_tensor(next(more), x.dtype) if x is not None and wanted else query.new_empty((0,)))
     return tuple(results)
 
 
@@ -160,7 +158,7 @@ def _lse_dtype(query: torch.Tensor) -> torch.dtype:
     return torch.float64 if query.dtype == torch.float64 else torch.float32
 
 
-def _split(arguments: Sequence[Any]) -> tuple[Tensors, Options, Sequence[Any]]:
+def split(arguments: Sequence[Any]) -> tuple[Tensors, Options, Sequence[Any]]:
     """Tensors, options and what follows, from the arguments of an operator behind its first tensors."""
     last = len(Tensors._fields) + len(Options._fields)
     tensors = Tensors(*arguments[: len(Tensors._fields)])
@@ -171,7 +169,7 @@ def _split(arguments: Sequence[Any]) -> tuple[Tensors, Options, Sequence[Any]]:
 
 
 def _attention(query, key, value, *arguments):
-    tensors, options, (return_lse,) = _split(arguments)
+    tensors, options, (return_lse,) = split(arguments)
     return run_forward(query, key, value, tensors, options, return_lse)
 
 
@@ -183,12 +181,12 @@ def _attention_shapes(query, key, value, *arguments):
 
 
 def _attention_backward(grad_out, query, key, value, out, lse, *arguments):
-    tensors, options, (grad_mask, grad_sinks) = _split(arguments)
+    tensors, options, (grad_mask, grad_sinks) = split(arguments)
     return run_backward(grad_out, query, key, value, out, lse, tensors, options, grad_mask, grad_sinks)
 
 
 def _attention_backward_shapes(grad_out, query, key, value, out, lse, *arguments):
-    tensors, _, wanted = _split(arguments)
+    tensors, _, wanted = split(arguments)
     more = [
         x.new_empty(x.shape) if wish and x is not None else query.new_empty((0,))
         for wish, x in zip(wanted, (tensors.attn_mask, tensors.sinks))
@@ -200,55 +198,3 @@ LIBRARY.impl("attention", _attention, "CPU")
 LIBRARY.impl("attention_backward", _attention_backward, "CPU")
 torch.library.register_fake("fastcore::attention", _attention_shapes, lib=LIBRARY)
 torch.library.register_fake("fastcore::attention_backward", _attention_backward_shapes, lib=LIBRARY)
-
-
-# --- gradients -------------------------------------------------------------------------------------------------------
-
-NO_SECOND_DERIVATIVE = (
-    "fastcore's attention has first derivatives only: its backward was differentiated. Outside use_fastcore(),"
-    " torch.nn.functional.scaled_dot_product_attention has second ones with"
-    " torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)."
-)
-
-
-def refuse_second_derivative(ctx, *gradients):
-    raise NotImplementedError(NO_SECOND_DERIVATIVE)
-
-
-def _remember(ctx, inputs, output):
-    query, key, value, *arguments = inputs
-    tensors, ctx.options, _ = _split(arguments)
-    out, lse = output
-    ctx.mark_non_differentiable(lse)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(query, key, value, out, lse, *tensors)
-
-
-def gradients(ctx, grad_out, run: Callable[..., Any]) -> tuple[Any, ...]:
-    """What the backward of `attention` gives for each of its tensors; ``run`` is the operator or the plain function."""
-    query, key, value, out, lse, *rest = ctx.saved_tensors
-    tensors = Tensors(*rest)
-    needed = ctx.needs_input_grad
-    result: list[Any] = [None] * (3 + len(Tensors._fields))
-    if grad_out is None:
-        return tuple(result)
-    mask_at, sinks_at = 3 + Tensors._fields.index("attn_mask"), 3 + Tensors._fields.index("sinks")
-    wanted = (needed[mask_at], needed[sinks_at])
-    found = run(grad_out, query, key, value, out, lse, tensors, ctx.options, *wanted)
-    for at, gradient in zip((0, 1, 2, mask_at, sinks_at), found):
-        result[at] = gradient if needed[at] else None
-    return tuple(result)
-
-
-def call_backward(grad_out, query, key, value, out, lse, tensors, options, grad_mask, grad_sinks):
-    return torch.ops.fastcore.attention_backward(
-        grad_out, query, key, value, out, lse, *tensors, *options, grad_mask, grad_sinks
-    )
-
-
-def _differentiate(ctx, grad_out, grad_lse):
-    return (*gradients(ctx, grad_out, call_backward), *(None,) * (len(Options._fields) + 1))
-
-
-torch.library.register_autograd("fastcore::attention", _differentiate, setup_context=_remember, lib=LIBRARY)
-torch.library.register_autograd("fastcore::attention_backward", refuse_second_derivative, lib=LIBRARY)

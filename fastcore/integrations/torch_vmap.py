@@ -1,4 +1,4 @@
-"""`torch.func.vmap` of the operators: the mapped axis joins the batch where no option tells sequences apart.
+"""`torch.func.vmap` of attention: the mapped axis joins the batch where no option tells sequences apart.
 
 Where one does (dropout and score functions by the number of the sequence, gradients of masks and sinks, which are sums
 over the batch), the operator is called for each element.
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fastcore.integrations.torch_operator import LIBRARY, Options, Tensors
+from fastcore.integrations.torch_operator import Options, Tensors
 
 _SINKS, _SLOPES = Tensors._fields.index("sinks"), Tensors._fields.index("alibi_slopes")
 _MASKS = (Tensors._fields.index("attn_mask"), Tensors._fields.index("block_mask"))
@@ -73,13 +73,11 @@ def _run(operator: Any, tensors: int, info: Any, axes: Sequence[Any], arguments:
     return apart_again, (0,) * len(apart_again)
 
 
-def _map_attention(info, axes, *arguments):
-    return _run(torch.ops.fastcore.attention, 3, info, axes, arguments, 1)
+def map_attention(operator: Any, info: Any, axes: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    """The rule of `attention`: results, and where their mapped axes are."""
+    return _run(operator, 3, info, axes, arguments, 1)
 
 
-def _map_backward(info, axes, *arguments):
-    return _run(torch.ops.fastcore.attention_backward, 6, info, axes, arguments, 2)
-
-
-torch.library.register_vmap("fastcore::attention", _map_attention, lib=LIBRARY)
-torch.library.register_vmap("fastcore::attention_backward", _map_backward, lib=LIBRARY)
+def map_backward(operator: Any, info: Any, axes: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    """The rule of `attention_backward`."""
+    return _run(operator, 6, info, axes, arguments, 2)
