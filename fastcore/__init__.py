@@ -32,6 +32,7 @@ _MODULE_OF = {
     "rotary_embedding": "fastcore.kvcache",
     "scaled_dot_product_attention": "fastcore.attention",
     "scaled_dot_product_attention_backward": "fastcore.attention",
+    "scaled_dot_product_attention_varlen": "fastcore.attention",
     "set_num_threads": "fastcore._core.threads",
     "sharding": "fastcore.sharding",
 }
@@ -55,6 +56,7 @@ __all__ = [
     "rotary_embedding",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_varlen",
     "set_num_threads",
     "sharding",
 ]
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         merge_attention_states,
         scaled_dot_product_attention,
         scaled_dot_product_attention_backward,
+        scaled_dot_product_attention_varlen,
     )
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one

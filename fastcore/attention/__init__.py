@@ -1,13 +1,15 @@
-"""Attention: the function and its gradients, the layer, and the merging of partial results."""
+"""Attention: the function, its gradients, packed sequences, the layer, and the merging of partial results."""
 
 from fastcore.attention.backward import scaled_dot_product_attention_backward
 from fastcore.attention.merge import merge_attention_states
 from fastcore.attention.multi_head import MultiHeadAttention
 from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
+from fastcore.attention.varlen import scaled_dot_product_attention_varlen
 
 __all__ = [
     "MultiHeadAttention",
     "merge_attention_states",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_varlen",
 ]

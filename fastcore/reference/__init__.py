@@ -11,6 +11,7 @@ from fastcore.reference.attention import (
     scaled_dot_product_attention,
 )
 from fastcore.reference.attention_backward import scaled_dot_product_attention_backward
+from fastcore.reference.attention_varlen import scaled_dot_product_attention_varlen
 from fastcore.reference.autodiff import grad, hessian, jvp, value_and_grad
 from fastcore.reference.batch_normalization import (
     batch_norm,
@@ -237,6 +238,7 @@ __all__ = [
     "rotary_embedding",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_varlen",
     "sgd_step",
     "silhouette_samples",
     "silhouette_score",

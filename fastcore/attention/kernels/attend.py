@@ -53,10 +53,14 @@ _DESCRIBE = Direct(
 _WHOLE = np.zeros(0, np.int64)
 
 
+def fits_decode(query, value):
+    """Whether rows are whole vectors of float32, as `decode` takes them."""
+    return query.itemsize == 4 and query.shape[3] % VECTOR == 0 and value.shape[3] % VECTOR == 0
+
+
 def _few_queries(query, key, value):
-    """Whether the queries that share keys fit one tile of `decode`, whose rows are whole vectors of float32."""
-    sharing = query.shape[2] * (query.shape[1] // key.shape[1])
-    return query.itemsize == 4 and sharing <= WIDEST and query.shape[3] % VECTOR == 0 and value.shape[3] % VECTOR == 0
+    """Whether the queries that share keys fit one tile of `decode`."""
+    return query.shape[2] * (query.shape[1] // key.shape[1]) <= WIDEST and fits_decode(query, value)
 
 
 def _attend_few(query, key, value, key_lengths, scale, softcap, out):

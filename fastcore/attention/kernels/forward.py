@@ -166,10 +166,10 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
         threshold = np.uint64(dropout_p * WORDS)
         scratch = carve_scratch(buffer, size, value_size, at.width)
         attend_tile(
-            rows_of(query, at.batch, at.head, at.start + at.first_row, at.count),
+            rows_of(query, at.batch, at.head, at.start + at.first_row, at.rows),
             rows_of(key, at.batch, group, at.key_start, at.keys),
             rows_of(value, at.batch, group, at.key_start, at.keys),
-            rows_of(out, at.batch, at.head, at.start + at.first_row, at.count),
+            rows_of(out, at.batch, at.head, at.start + at.first_row, at.rows),
             size,
             value_size,
             Bounds(position, options[LEFT], options[RIGHT]),
@@ -180,7 +180,7 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
         )
         if options[LSE] != 0:
             row = (at.batch * heads + at.head) * rows + at.start + at.first_row
-            copy_elements(scratch.total, simd.advance(simd.pointer_at(options[LSE], query.dtype), row), at.count)
+            copy_elements(scratch.total, simd.advance(simd.pointer_at(options[LSE], query.dtype), row), at.rows)
         item = next_item(counter, item)
 
 

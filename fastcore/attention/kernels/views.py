@@ -22,7 +22,7 @@ class Place(NamedTuple):
     head: int
     start: int
     first_row: int
-    count: int
+    rows: int
     width: int
     key_start: int
     keys: int
