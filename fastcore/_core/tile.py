@@ -220,6 +220,7 @@ def _emit_transpose(context, builder, signature, arguments, *, whole):
 if config.DISABLE_JIT:
     from fastcore._core.tile_fallback import (
         filled,
+        lane_numbers,
         lanes_of,
         multiply,
         multiply_add,
@@ -248,6 +249,16 @@ else:
             return as_vector(context, builder, arguments[1], signature.args[1], vector)
 
         return vector(pointer, types.unliteral(scalar)), lower
+
+    @intrinsic
+    def lane_numbers(typingctx, pointer):
+        """The vector 0, 1, 2 ... of the pointer's element type."""
+        vector = Vector(pointer.dtype, native_lanes(pointer.dtype))
+
+        def lower(context, builder, signature, arguments):
+            return ir.Constant(vector_type(vector), [float(lane) for lane in range(vector.lanes)])
+
+        return vector(pointer), lower
 
     _summary = """Product of a matrix and a panel into a panel of ``rows`` rows; see the module's docstring.
 

@@ -14,6 +14,10 @@ def filled(pointer, scalar):
     return broadcast(scalar, lanes_of(pointer), pointer.dtype)
 
 
+def lane_numbers(pointer):
+    return filled(pointer, 0) + np.arange(lanes_of(pointer), dtype=pointer.dtype)
+
+
 def _rows(pointer, stride, rows, columns):
     """A copy of ``rows`` rows of ``columns`` elements."""
     return np.stack([advance(pointer, row * stride).elements(columns).copy() for row in range(rows)])

@@ -23,6 +23,9 @@ def scaled_dot_product_attention(
     enable_gqa: bool | None = None,
     window: tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
+    alibi_slopes: Any = None,
+    sinks: Any = None,
+    block_mask: Any = None,
     query_offset: Any = 0,
     key_lengths: Any = None,
     return_lse: bool = False,
@@ -49,6 +52,9 @@ def scaled_dot_product_attention(
         scale=scale,
         window=window,
         softcap=softcap,
+        alibi_slopes=alibi_slopes,
+        sinks=sinks,
+        block_mask=block_mask,
         query_offset=query_offset,
         key_lengths=key_lengths,
     )
@@ -73,6 +79,9 @@ def attention_weights(
     scale: float | None = None,
     window: tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
+    alibi_slopes: Any = None,
+    sinks: Any = None,
+    block_mask: Any = None,
     query_offset: Any = 0,
     key_lengths: Any = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +95,13 @@ def attention_weights(
         scores = queries @ np.swapaxes(keys, -1, -2) * compute(scale)
         if softcap is not None:
             scores = compute(softcap) * np.tanh(scores / compute(softcap))
+        position = positions(scores.shape, query_offset)
+        if alibi_slopes is not None:
+            distance = np.abs(position - np.arange(scores.shape[-1])).astype(compute)
+            scores = scores - per_head(alibi_slopes, scores.shape).astype(compute) * distance
         allowed = allowed_by_position(scores.shape, is_causal, window, query_offset, key_lengths)
+        if block_mask is not None:
+            allowed = allowed & elements_of_blocks(block_mask, scores.shape)
         if attn_mask is not None:
             mask = np.asarray(attn_mask)
             if mask.dtype == np.bool_:
@@ -98,8 +113,14 @@ def attention_weights(
         scores = np.where(allowed, scores, -np.inf)
 
         highest = np.max(scores, axis=-1, keepdims=True, initial=-np.inf)
-        weights = np.exp(scores - np.where(highest == -np.inf, 0.0, highest).astype(compute))
+        if sinks is not None:
+            sink: Any = per_head(sinks, scores.shape).astype(compute)
+            highest = np.maximum(highest, sink)
+        shift = np.where(highest == -np.inf, 0.0, highest).astype(compute)
+        weights = np.exp(scores - shift)
         total = np.sum(weights, axis=-1, keepdims=True)
+        if sinks is not None:
+            total = total + np.exp(sink - shift)
     with np.errstate(divide="ignore"):
         lse = (highest + np.log(total))[..., 0]
     return weights / np.where(total == 0.0, 1.0, total).astype(compute), lse, allowed
@@ -112,6 +133,33 @@ def repeat_heads(keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return np.repeat(keys, queries.shape[-3] // keys.shape[-3], axis=-3)
 
 
+def positions(shape: tuple[int, ...], query_offset: Any) -> np.ndarray:
+    """Position of each query, query_offset[b] + i, to broadcast with scores of shape (..., H, L, S), (N, L, S), ..."""
+    return per_batch(query_offset, shape) + np.arange(shape[-2])[:, None]
+
+
+def per_batch(x: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A number for each sequence, or one for all, to broadcast with scores of this shape."""
+    batch_shape = shape[:-3] if len(shape) > 3 else shape[:-2]
+    spread = np.broadcast_to(np.asarray(x, np.int64), (math.prod(batch_shape),))
+    return spread.reshape(batch_shape + (1,) * (len(shape) - len(batch_shape)))
+
+
+def per_head(x: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """(H,) or (B, H) numbers, to broadcast with scores of this shape; H = 1 where they have no axis of heads."""
+    x = np.asarray(x)
+    if x.ndim == 2:
+        return x.reshape(*shape[:-2], 1, 1)
+    return x[:, None, None] if len(shape) > 2 else x[:, None]
+
+
+def elements_of_blocks(block_mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of 64 x 64 blocks as one of elements, of this shape."""
+    *leading, queries, keys = shape
+    blocks = np.broadcast_to(block_mask, (*leading, -(-queries // 64), -(-keys // 64)))
+    return blocks.repeat(64, axis=-2).repeat(64, axis=-1)[..., :queries, :keys]
+
+
 def allowed_by_position(
     shape: tuple[int, ...], is_causal: bool, window: Any, query_offset: Any, key_lengths: Any
 ) -> np.ndarray:
@@ -120,15 +168,9 @@ def allowed_by_position(
     Query i of batch b sits at position p = query_offset[b] + i. Key j takes part iff p - left <= j <= p + right,
     j <= p when causal, and j < key_lengths[b].
     """
-    batch_shape = shape[:-3] if len(shape) > 3 else shape[:-2]
-
-    def per_batch(x: Any) -> np.ndarray:
-        spread = np.broadcast_to(np.asarray(x, np.int64), (math.prod(batch_shape),))
-        return spread.reshape(batch_shape + (1,) * (len(shape) - len(batch_shape)))
-
     # Beyond 2**60 a bound is open; it has to fit into int64 together with a position.
     left, right = (None if bound is None else min(bound, 1 << 60) for bound in window or (None, None))
-    position = per_batch(query_offset) + np.arange(shape[-2])[:, None]
+    position = positions(shape, query_offset)
     j = np.arange(shape[-1])
     allowed = np.ones(shape, bool)
     if is_causal:
@@ -138,7 +180,7 @@ def allowed_by_position(
     if right is not None:
         allowed &= j <= position + right
     if key_lengths is not None:
-        allowed &= j < per_batch(key_lengths)
+        allowed &= j < per_batch(key_lengths, shape)
     return allowed
 
 

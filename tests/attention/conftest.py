@@ -20,6 +20,9 @@ OPTIONS = {
     "softcap": lambda rng, b, h, m, n: {"softcap": 1.5},
     "query_offset": lambda rng, b, h, m, n: {"query_offset": rng.integers(-5, n + 5, b)},
     "key_lengths": lambda rng, b, h, m, n: {"key_lengths": rng.integers(0, n + 1, b)},
+    "alibi_slopes": lambda rng, b, h, m, n: {"alibi_slopes": 0.3 * rng.random((b, h))},
+    "sinks": lambda rng, b, h, m, n: {"sinks": 2.0 * rng.normal(size=h)},
+    "block_mask": lambda rng, b, h, m, n: {"block_mask": rng.random((b, h, -(-m // 64), -(-n // 64))) < 0.6},
 }
 
 
@@ -102,7 +105,7 @@ def kernel_calls(monkeypatch):
     calls = []
 
     def attend(query, key, value, mask_bool, mask_float, offset, lengths, left, right, *more):
-        scale, softcap, dropout_p, seed, out, lse = more
+        scale, softcap, dropout_p, seed, out, lse, changes = more
         (b, h, m, d), (_, g, n, _), dv = query.shape, key.shape, value.shape[3]
         assert query.dtype in (np.float32, np.float64)
         assert query.dtype.isnative
@@ -135,10 +138,16 @@ def kernel_calls(monkeypatch):
         assert 0 <= left <= NO_BOUND
         assert 0 <= right <= NO_BOUND
         assert 0.0 <= dropout_p < 1.0
+        for numbers, allowed in ((changes.slopes, ((1, h), (b, h))), (changes.sinks, ((h,),))):
+            assert numbers is None or (numbers.shape in allowed and numbers.dtype == np.float64)
+            assert numbers is None or numbers.flags.c_contiguous
+        blocks = changes.blocks
+        assert blocks is None or (blocks.shape == (b, h, -(-m // 64), -(-n // 64)) and blocks.dtype == np.bool_)
         result, lse_nat = reference.scaled_dot_product_attention(
             query, key, value, mask_float if mask_bool is None else mask_bool, dropout_p, scale=scale,
             window=(left, right), softcap=softcap or None, query_offset=0 if offset is None else offset,
-            key_lengths=lengths, return_lse=True, seed=seed,
+            key_lengths=lengths, return_lse=True, seed=seed, sinks=changes.sinks, block_mask=blocks,
+            alibi_slopes=None if changes.slopes is None else np.broadcast_to(changes.slopes, (b, h)),
         )  # fmt: skip
         out[...] = result
         if lse is not None:

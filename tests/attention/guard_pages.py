@@ -48,14 +48,17 @@ def run(rng, dtype, shape, at_end, order):
     )
     masks = (None, place(rng.random((b, h, m, n)) < 0.7), place(rng.normal(size=(b, h, m, n)).astype(dtype)))
     out = place(np.zeros((b, h, m, dv), dtype))
-    for mask, more in itertools.product(masks, ({}, {"is_causal": True}, {"softcap": 2.0, "key_lengths": [n - 1] * b})):
+    blocks = place(rng.random((b, h, -(-m // 64), -(-n // 64))) < 0.6)
+    changes = {"alibi_slopes": rng.random((b, h)), "sinks": rng.normal(size=h), "block_mask": blocks}
+    others = ({}, {"is_causal": True}, {"softcap": 2.0, "key_lengths": [n - 1] * b}, changes)
+    for mask, more in itertools.product(masks, others):
         scaled_dot_product_attention(query, key, value, mask, **more, out=out)
         want = reference.scaled_dot_product_attention(query, key, value, mask, **more)
         np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-5)
     lse = place(rng.normal(size=(b, h, m, 1)).astype(dtype))[..., 0]
     merged, _ = merge_attention_states(out, lse, out, lse)
     np.testing.assert_allclose(merged, out, rtol=1e-5, atol=1e-6)
-    return 10
+    return 13
 
 
 SHAPES = [

@@ -14,6 +14,8 @@ OPTIONS = [
     {"attn_mask": np.random.default_rng(2).normal(size=(3, 9))},
     {"key_lengths": [4], "scale": 0.3},
     {"dropout_p": 0.4, "seed": 5},
+    {"alibi_slopes": [0.3, -0.1], "sinks": [0.5, -np.inf], "query_offset": 2},
+    {"block_mask": [[True]], "sinks": [1.0, 2.0]},
 ]
 
 

@@ -15,6 +15,7 @@ from fastcore.attention.kernels.cached import plan, run_planned
 from fastcore.attention.kernels.emit_rows import WIDEST
 from fastcore.attention.kernels.forward import flash_forward, keys_up_to
 from fastcore.attention.kernels.storage_formats import F32, VECTOR
+from fastcore.attention.kernels.views import UNCHANGED
 
 
 @kernel
@@ -73,10 +74,10 @@ def _attend_few(query, key, value, key_lengths, scale, softcap, out):
 
 def attend(
     query, key, value, mask_bool, mask_float, query_offset, key_lengths, left, right, scale, softcap, dropout_p, seed,
-    out, lse,
+    out, lse, changes=UNCHANGED,
 ):  # fmt: skip
     """`flash_forward`, with its arguments, or the same by the kernels of decoding."""
-    plain = mask_bool is mask_float is lse is None and left == NO_BOUND and dropout_p == 0.0
+    plain = mask_bool is mask_float is lse is None and left == NO_BOUND and dropout_p == 0.0 and changes is UNCHANGED
     if plain and (right == NO_BOUND or query.shape[2] == 1) and _few_queries(query, key, value):
         if right != NO_BOUND:
             key_lengths = keys_up_to(right, query_offset, key_lengths, query.shape[0], key.shape[2])
@@ -84,5 +85,5 @@ def attend(
         return
     flash_forward(
         query, key, value, mask_bool, mask_float, query_offset, key_lengths, left, right, scale, softcap, dropout_p,
-        seed, out, lse,
+        seed, out, lse, changes=changes,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from fastcore._core.work import ALONE, COUNTER, Direct, SharedWork, call_by_addr
 from fastcore.attention.kernels.masking import BLOCK_KEYS, BOOL_MASK, FLOAT_MASK, NO_MASK
 from fastcore.attention.kernels.query_tile import attend_tile
 from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, LOWEST_F64
-from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Place, Rows, Scores, Scratch
+from fastcore.attention.kernels.views import UNCHANGED, Blocks, Bounds, Dropout, Mask, Place, Rows, Scores, Scratch
 
 # Serial nanoseconds of a multiplication and addition, for the choice between serial and parallel: 100 GFLOP/s, 50 in
 # float64.
@@ -21,11 +21,13 @@ NS_PER_FMA_BYTE = 0.02 / 4
 WORDS = 4294967296.0
 
 # Places in the array of options; addresses are 0 where there is no such array.
-LEFT, RIGHT, SEED, MASK_KIND, MASK, QUERY_OFFSET, KEY_LENGTHS, LSE, MASK_STRIDES = range(9)
+LEFT, RIGHT, SEED, MASK_KIND, MASK, QUERY_OFFSET, KEY_LENGTHS, LSE, SCORE_MOD = range(9)
+SLOPES, SLOPES_STRIDE, SINKS, BLOCKS = range(9, 13)
+MASK_STRIDES, BLOCK_STRIDES = 13, 17
 # Of packed sequences (arrays of one batch): where their rows start (B + 1) and the rows of the longest.
-QUERY_STARTS, KEY_STARTS, LONGEST = range(MASK_STRIDES + 4, MASK_STRIDES + 7)
+QUERY_STARTS, KEY_STARTS, LONGEST = range(21, 24)
 # The order in which items are taken, as their numbers; without it all, as they are numbered.
-ITEMS, ITEM_COUNT = LONGEST + 1, LONGEST + 2
+ITEMS, ITEM_COUNT = 24, 25
 OPTIONS = ITEM_COUNT + 1
 
 
@@ -147,6 +149,34 @@ def place_of(item, tiles, query, key, options, lanes):
     return Place(sequence, batch, head, start, first_row, min(width, rows - first_row), width, key_start, keys)
 
 
+@kernel
+def float_at(address, index, default):
+    """Element of a float64 array given by its address; the default without an array."""
+    if address == 0:
+        return default
+    return simd.load_scalar(simd.advance(simd.pointer_at(address, simd.f64), index))
+
+
+@kernel
+def blocks_of(options, batch, head, first_row):
+    """The tile's row of the block mask, if there is one: a tile never crosses the blocks' edges."""
+    start = batch * options[BLOCK_STRIDES] + head * options[BLOCK_STRIDES + 1]
+    start += first_row // BLOCK_KEYS * options[BLOCK_STRIDES + 2]
+    kept = simd.advance(simd.pointer_at(options[BLOCKS], simd.u8), start)
+    return Blocks(options[BLOCKS], kept, options[BLOCK_STRIDES + 3])
+
+
+@kernel
+def scores_of(options, scale, softcap, itemsize, batch, head):
+    """How the products of one head become scores: natural where something natural is added to them."""
+    natural = options[MASK_KIND] == FLOAT_MASK or options[SCORE_MOD] != 0
+    slope = float_at(options[SLOPES], batch * options[SLOPES_STRIDE] + head, 0.0)
+    sink = float_at(options[SINKS], head, -math.inf)
+    lowest = LOWEST_F32 if itemsize == 4 else LOWEST_F64
+    unit = LOG2_E if natural else 1.0
+    return Scores(scale, softcap, unit, lowest, options[SCORE_MOD], batch, head, slope, sink)
+
+
 def attend_items(query, key, value, out, options, scale, softcap, dropout_p, counter):
     """Take (sequence, head, tile of queries) items until none is left."""
     heads, rows, size = query.shape[1:]
@@ -155,8 +185,6 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
     items, tiles, widest = count_items(query, options, lanes)
     masked = options[MASK_KIND] != NO_MASK
     buffer = np.empty(scratch_elements(size, value_size, masked, widest, query.itemsize), query.dtype)
-    lowest = LOWEST_F32 if query.itemsize == 4 else LOWEST_F64
-    scores = Scores(scale, softcap, LOG2_E if options[MASK_KIND] == FLOAT_MASK else 1.0, lowest)
     item = next_item(counter, -1)
     while item < items:
         at = place_of(item, tiles, query, key, options, lanes)
@@ -173,8 +201,9 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
             size,
             value_size,
             Bounds(position, options[LEFT], options[RIGHT]),
-            scores,
+            scores_of(options, scale, softcap, query.itemsize, at.sequence, at.head),
             mask_of(options, query.dtype, at.batch, at.head, at.first_row),
+            blocks_of(options, at.batch, at.head, at.first_row),
             Dropout(threshold, 1.0 / keep, np.uint64(options[SEED]), at.sequence * heads + at.head, at.first_row),
             scratch,
         )
@@ -200,7 +229,10 @@ _FORWARD_F32 = SharedWork(attend_items, attend_parallel, _argument_types(types.f
 _FORWARD_F64 = SharedWork(attend_items, attend_parallel, _argument_types(types.float64))
 
 
-def _options(left, right, mask_bool=None, mask_float=None, query_offset=None, key_lengths=None, seed=0, lse=None):
+def _options(
+    left, right, mask_bool=None, mask_float=None, query_offset=None, key_lengths=None, seed=0, lse=None,
+    changes=UNCHANGED,
+):  # fmt: skip
     """What most calls leave out, as one array: each array argument of a compiled function costs 0.1 us a call."""
     options = np.zeros(OPTIONS, np.int64)
     options[LEFT] = left
@@ -214,7 +246,21 @@ def _options(left, right, mask_bool=None, mask_float=None, query_offset=None, ke
     for place, array in ((QUERY_OFFSET, query_offset), (KEY_LENGTHS, key_lengths), (LSE, lse)):
         if array is not None:
             options[place] = array.ctypes.data
+    if changes is not UNCHANGED:
+        _add_changes(options, changes)
     return options
+
+
+def _add_changes(options, changes):
+    """What changes the scores, as options."""
+    options[SCORE_MOD] = changes.score_mod
+    for place, array in ((SLOPES, changes.slopes), (SINKS, changes.sinks), (BLOCKS, changes.blocks)):
+        if array is not None:
+            options[place] = array.ctypes.data
+    if changes.slopes is not None and changes.slopes.shape[0] > 1:
+        options[SLOPES_STRIDE] = changes.slopes.shape[1]
+    if changes.blocks is not None:
+        options[BLOCK_STRIDES : BLOCK_STRIDES + 4] = changes.blocks.strides
 
 
 _PLAIN = _options(NO_BOUND, NO_BOUND)
@@ -294,23 +340,25 @@ def flash_forward(
     out,
     lse,
     packed=None,
+    changes=UNCHANGED,
 ):
     """Attention of validated arguments, written into ``out`` and ``lse``.
 
     query (B, H, L, D), key (B, G, S, D), value (B, G, S, Dv), out (B, H, L, Dv): one of float32 and float64, last axis
     contiguous; B = 1 with ``packed`` sequences, whose number is then that of offsets. Masks (B, H, L, S) or None;
     query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where open; softcap 0 for none;
-    0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None.
+    0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None; changes: see `Changes`.
     """
     batches, heads, rows, _ = query.shape
     groups = key.shape[1]
-    if packed is None and rows == 1 and heads > groups and left == NO_BOUND and dropout_p == 0.0:
+    plain = packed is None and left == NO_BOUND and dropout_p == 0.0 and changes is UNCHANGED
+    if plain and rows == 1 and heads > groups:
         query, out, mask_bool, mask_float = (_single_queries(x, groups) for x in (query, out, mask_bool, mask_float))
         if right != NO_BOUND:
             key_lengths = keys_up_to(right, query_offset, key_lengths, batches, key.shape[2])
             right = NO_BOUND
     # The addresses in here are good as long as the caller's arrays, which this frame refers to until the end.
-    options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse)
+    options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse, changes)
     itemsize = query.itemsize
     fmas = (query.size + out.size) * key.shape[2]
     if packed is not None:

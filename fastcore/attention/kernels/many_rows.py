@@ -4,6 +4,8 @@ Blocks of float32 rows that lie side by side are read in place; any other block 
 tile of queries.
 """
 
+import math
+
 import numpy as np
 from numba import types
 
@@ -98,7 +100,7 @@ def attend_many(record, layout, scale, softcap, item, buffer, table):
     scratch = carve_scratch(buffer, size, value_size, width)
     elements = scratch_elements(size, value_size, False, width, FLOAT_BYTES)
     panel = simd.advance(simd.pointer(buffer), elements)
-    scores = Scores(scale, softcap, 1.0, LOWEST_F32)
+    scores = Scores(scale, softcap, 1.0, LOWEST_F32, 0, 0, 0, 0.0, -math.inf)
     query = simd.pointer_at(record[R.QUERY], simd.f32)
     at = simd.advance(query, head * record[R.QUERY_HEAD] + first_row * record[R.QUERY_TOKEN])
     start_tile(Rows(at, record[R.QUERY_TOKEN], count), size, value_size, scores, scratch)

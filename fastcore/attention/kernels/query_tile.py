@@ -17,9 +17,9 @@ from fastcore.attention.kernels.masking import (
     add_mask_panel,
     all_finite,
     bound_scores,
-    cap_scores,
     expand_mask,
 )
+from fastcore.attention.kernels.modify import modify_scores
 from fastcore.attention.kernels.panels import (
     add_values,
     add_values_where_kept,
@@ -36,24 +36,25 @@ from fastcore.attention.kernels.views import Rows
 
 @kernel
 def start_tile(queries, size, value_size, scores, scratch):
-    """Pack the scaled queries and reset the sums. The scale takes in what else can be multiplied beforehand."""
+    """Pack the scaled queries and reset the sums. The scale takes in what else can be multiplied beforehand.
+
+    A sink is the first of the summed weights: 1 relative to itself.
+    """
     width = scratch.width
     vectors = width // lanes_of(queries.pointer)
     pack_rows(queries, size, scratch.queries, width)
     factor = scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
     scale_panel(scratch.queries, size * vectors, factor)
-    fill_panel(scratch.reference, vectors, scores.lowest)
-    fill_panel(scratch.total, vectors, 0.0)
+    fill_panel(scratch.reference, vectors, max(scores.sink * LOG2_E / scores.unit, scores.lowest))
+    fill_panel(scratch.total, vectors, 1.0 if scores.sink > -math.inf else 0.0)
     fill_panel(scratch.accumulated, value_size * vectors, 0.0)
 
 
 @kernel
-def mask_block(first_key, count, rows, diagonal, bounds, scores, mask, scratch):
-    """Cap and mask the raw scores of a block, -inf where a key does not take part, and find their peak."""
+def mask_block(first_key, count, rows, diagonal, bounds, mask, scratch):
+    """Mask the scores of a block, -inf where a key does not take part, and find their peak."""
     width = scratch.width
     vectors = count * (width // lanes_of(scratch.weights))
-    if scores.softcap > 0:
-        cap_scores(scratch.weights, vectors, scores.softcap * LOG2_E / scores.unit)
     if mask.kind != NO_MASK:
         expand_mask(mask, first_key, rows, count, scratch.mask, scratch.mask_rows, width)
         add_mask_panel(scratch.weights, scratch.mask, vectors)
@@ -63,15 +64,16 @@ def mask_block(first_key, count, rows, diagonal, bounds, scores, mask, scratch):
 
 @kernel
 def attend_block(first_key, keys, values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch):
-    """One block of keys: scores, masks, weights, and the weighted values added to the accumulated ones."""
+    """One block of keys: changed and masked scores, weights, and the weighted values added to the accumulated ones."""
     width = scratch.width
     count = keys.length
     diagonal = bounds.first_position + bounds.right - first_key
     fill_panel(scratch.peak, width // lanes_of(scratch.peak), -math.inf)
     score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width, diagonal)
+    modify_scores(scratch.weights, count, rows, scratch.peak, width, bounds.first_position, first_key, diagonal, scores)
     guarded = False
-    if bounded or scores.softcap > 0 or mask.kind != NO_MASK:
-        mask_block(first_key, count, rows, diagonal, bounds, scores, mask, scratch)
+    if bounded or scores.softcap > 0 or scores.score_mod != 0 or mask.kind != NO_MASK:
+        mask_block(first_key, count, rows, diagonal, bounds, mask, scratch)
         # Weight 0 times a NaN would be NaN: values behind a mask are looked at, 2 % of the work of the block.
         guarded = not all_finite(values, value_size)
         if guarded:
@@ -87,7 +89,14 @@ def attend_block(first_key, keys, values, size, value_size, rows, bounded, bound
 
 
 @kernel
-def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, mask, dropout, scratch):
+def is_empty(blocks, first_key):
+    """Whether the block mask leaves out the block of keys from ``first_key`` on."""
+    place = first_key // BLOCK_KEYS * blocks.stride
+    return blocks.address != 0 and simd.load_scalar(simd.advance(blocks.kept, place)) == 0
+
+
+@kernel
+def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, mask, blocks, dropout, scratch):
     """Attend the queries of a tile to their keys; the natural log-sum-exps are left in ``scratch.total``."""
     start_tile(queries, size, value_size, scores, scratch)
     rows = queries.length
@@ -95,6 +104,8 @@ def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, ma
     begin = max(0, bounds.first_position - bounds.left) // BLOCK_KEYS * BLOCK_KEYS
     end = min(keys.length, last_position + bounds.right + 1)
     for first_key in range(begin, end, BLOCK_KEYS):
+        if is_empty(blocks, first_key):
+            continue
         count = min(BLOCK_KEYS, end - first_key)
         last_key = first_key + count - 1
         bounded = first_key < last_position - bounds.left or last_key > bounds.first_position + bounds.right

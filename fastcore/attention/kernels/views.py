@@ -56,15 +56,49 @@ class Dropout(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """How raw products become scores: ``scale``, ``softcap`` (0: none); weights are 2^(``unit`` * score).
+    """How the raw products of a tile become scores: ``scale``, ``softcap`` (0: none); weights are 2^(``unit`` * score).
 
-    ``lowest`` is the lowest finite number of the scores' type.
+    ``lowest`` is the lowest finite number of the scores' type. ``score_mod`` is the address of the user's function over
+    a panel (0: none), which is told ``batch`` and ``head``; ``slope`` is ALiBi's (0: none); ``sink`` is the logit of a
+    weight without a value (-inf: none). Slope and sink are natural, as the caller gave them.
     """
 
     scale: float
     softcap: float
     unit: float
     lowest: float
+    score_mod: int
+    batch: int
+    head: int
+    slope: float
+    sink: float
+
+
+class Blocks(NamedTuple):
+    """A tile's row of the block mask as bytes, ``stride`` elements from one block of keys to the next.
+
+    ``address`` is that of the whole mask, 0 where there is none: then ``kept`` must not be read.
+    """
+
+    address: int
+    kept: Any
+    stride: int
+
+
+class Changes(NamedTuple):
+    """What changes the scores of a call beside softcap and mask, each None where it is not asked for.
+
+    slopes (B or 1, H) and sinks (H,): C-contiguous float64; blocks (B, H, L / 64, S / 64) bool of any strides;
+    score_mod: address of the function over a panel, 0 for none (`score_mod.address_of_panel_function`).
+    """
+
+    slopes: Any = None
+    sinks: Any = None
+    blocks: Any = None
+    score_mod: int = 0
+
+
+UNCHANGED = Changes()
 
 
 class Scratch(NamedTuple):
