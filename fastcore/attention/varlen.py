@@ -7,6 +7,8 @@ import numpy as np
 
 from fastcore._core import validate, validate_attention_varlen
 from fastcore.attention.kernels.packed import attend_packed
+from fastcore.attention.layout import Layout
+from fastcore.attention.score_changes import score_changes
 
 
 def scaled_dot_product_attention_varlen(
@@ -21,6 +23,8 @@ def scaled_dot_product_attention_varlen(
     scale: float | None = None,
     window: tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
+    alibi_slopes: Any = None,
+    sinks: Any = None,
     query_offset: Any = 0,
     return_lse: bool = False,
     out: np.ndarray | None = None,
@@ -47,6 +51,8 @@ def scaled_dot_product_attention_varlen(
         query_offset[b] + i: aligned top left by default. flash-attention aligns bottom right:
         query_offset = np.diff(key_starts) - np.diff(query_starts).
     scale, window, softcap, seed : as in `scaled_dot_product_attention`
+    alibi_slopes : (H,) or (B, H) real numbers, optional
+    sinks : (H,) real numbers, optional
     query_offset : int or (B,) ints
     return_lse : bool
     out : (total_q, H, Dv), dtype of query, optional; written in place and returned. May overlap the inputs.
@@ -54,8 +60,8 @@ def scaled_dot_product_attention_varlen(
     Returns
     -------
     out : (total_q, H, Dv), dtype of query. A query without any key gives zeros.
-    lse : (H, total_q), only with `return_lse`: natural log of the sum of exp(scores); -inf for a query without any key.
-        float64 for float64, else float32.
+    lse : (H, total_q), only with `return_lse`: natural log of the sum of exp(scores); -inf, or its sink, for a query without
+        any key. float64 for float64, else float32.
 
     Raises
     ------
@@ -76,13 +82,15 @@ def scaled_dot_product_attention_varlen(
     validate_attention_varlen.packed_shapes(query, key, value)
     starts = validate_attention_varlen.sequence_starts(query_starts, key_starts, query.shape[0], key.shape[0])
     shape = (*query.shape[:2], value.shape[2])
+    sequences = Layout((starts[0].size - 1,), True, shape[1], key.shape[1])
 
     scale = 1.0 / math.sqrt(query.shape[2]) if scale is None else validate.score_scale(scale)
     softcap = 0.0 if softcap is None else validate.score_cap(softcap)
     dropout_p = validate.probability(dropout_p, "dropout_p")
     seed = validate.random_seed(seed)
     left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))
-    offsets = validate.query_offsets(query_offset, starts[0].size - 1)
+    offsets = validate.query_offsets(query_offset, sequences.batch)
+    changes = score_changes(alibi_slopes, sinks, None, sequences, query.shape[0], key.shape[0])
     lse = np.empty(shape[1::-1], computing) if validate.flag(return_lse, "return_lse") else None
 
     result = np.empty(shape, dtype) if out is None else validate.output_array(out, shape, dtype)
@@ -92,7 +100,7 @@ def scaled_dot_product_attention_varlen(
         attend_packed(
             heads_first(query, computing), heads_first(key, computing), heads_first(value, computing), *starts,
             offsets, left, right, scale, softcap, dropout_p if dropout_p < 1.0 else 0.0, seed,
-            target.swapaxes(0, 1)[None], None if lse is None else lse[None],
+            target.swapaxes(0, 1)[None], None if lse is None else lse[None], changes,
         )  # fmt: skip
     if dropout_p == 1.0:
         target[...] = 0.0

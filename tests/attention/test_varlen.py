@@ -26,6 +26,8 @@ OPTIONS = {
     "softcap": {"softcap": 1.5},
     "scale": {"scale": -0.31},
     "query_offset": {"query_offset": np.array([0, 4, 1, -30, 7, 55, 50, 60, 1])},
+    "alibi_slopes": {"alibi_slopes": 0.3 * np.random.default_rng(3).random((9, 4))},
+    "sinks": {"sinks": [0.5, -np.inf, 2.0, -3.0]},
     "dropout": {"dropout_p": 0.3, "seed": (7 << 32) + 5},
 }
 
@@ -227,6 +229,8 @@ ERRORS = [
     ((Q, K, K, np.ma.masked_array([0, 10]), [0, 12]), {}, TypeError, "query_starts must be a plain array"),
     ((Q, K, K, [0, 10], [0, 12]), {"query_offset": [1, 2]}, ValueError, "query_offset must be one integer"),
     ((Q, K, K, [0, 10], [0, 12]), {"out": np.zeros((10, 4, 7), np.float32)}, ValueError, r"\(10, 4, 8\)"),
+    ((Q, K, K, [0, 10], [0, 12]), {"alibi_slopes": np.ones((2, 4))}, ValueError, r"\(1, 4\)"),
+    ((Q, K, K, [0, 10], [0, 12]), {"sinks": np.ones(3)}, ValueError, "sinks must have shape"),
     ((Q, K, K, [0, 10], [0, 12]), {"window": 3}, TypeError, "window"),
     ((Q, K, K, [0, 10], [0, 12]), {"dropout_p": 1.5}, ValueError, "dropout_p"),
 ]  # fmt: skip

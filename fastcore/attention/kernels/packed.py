@@ -18,6 +18,7 @@ from fastcore.attention.kernels.cached import plan, run_planned
 from fastcore.attention.kernels.emit_rows import WIDEST
 from fastcore.attention.kernels.forward import count_tiles, flash_forward
 from fastcore.attention.kernels.storage_formats import F32
+from fastcore.attention.kernels.views import UNCHANGED
 
 
 class Packed(NamedTuple):
@@ -120,15 +121,17 @@ def attend_few(query, key, value, query_starts, key_starts, sequences, right, qu
 
 
 def attend_packed(
-    query, key, value, query_starts, key_starts, query_offset, left, right, scale, softcap, dropout_p, seed, out, lse
-):
+    query, key, value, query_starts, key_starts, query_offset, left, right, scale, softcap, dropout_p, seed, out, lse,
+    changes=UNCHANGED,
+):  # fmt: skip
     """`attend` of packed sequences, each by the kernel that it would have by itself.
 
     query (1, H, total_q, D), key (1, G, total_k, D), value (1, G, total_k, Dv), out (1, H, total_q, Dv), lse
     (1, H, total_q) or None; starts (B + 1,) and query_offset (B,) or None: C-contiguous int64. All else as there.
     """
     sequences = None
-    if lse is None and left == NO_BOUND and dropout_p == 0.0 and fits_decode(query, value):
+    plain = lse is None and left == NO_BOUND and dropout_p == 0.0 and changes is UNCHANGED
+    if plain and fits_decode(query, value):
         rows = np.diff(query_starts)
         few = (rows > 0) & (rows * (query.shape[1] // key.shape[1]) <= WIDEST)
         if right != NO_BOUND:
@@ -145,5 +148,5 @@ def attend_packed(
     packed = plan_packed(query_starts, key_starts, query.shape[1], lanes, sequences)
     flash_forward(
         query, key, value, None, None, query_offset, None, left, right, scale, softcap, dropout_p, seed, out, lse,
-        packed,
+        packed, changes,
     )  # fmt: skip
