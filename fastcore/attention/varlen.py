@@ -60,8 +60,8 @@ def scaled_dot_product_attention_varlen(
     Returns
     -------
     out : (total_q, H, Dv), dtype of query. A query without any key gives zeros.
-    lse : (H, total_q), only with `return_lse`: natural log of the sum of exp(scores); -inf, or its sink, for a query without
-        any key. float64 for float64, else float32.
+    lse : (H, total_q), only with `return_lse`: natural log of the sum of exp(scores); -inf, or its sink, for a query
+        without any key. float64 for float64, else float32.
 
     Raises
     ------
