@@ -78,3 +78,27 @@ def window_sides(window: Any) -> tuple[Any, Any]:
     if not isinstance(window, tuple | list) or len(window) != 2:
         raise TypeError(f"window must be a pair (left, right), each an int or None. Got {shown(window)}.")
     return window[0], window[1]
+
+
+# --- transformers ---
+
+
+def attention_name(x: Any, taken: Collection[str]) -> str:
+    if not isinstance(x, str):
+        raise TypeError(f"name must be a string. Got {kind_of(x)}.")
+    if not x or x in taken:
+        raise ValueError(f"name must be a new one, not empty. Got {x!r}; taken are {', '.join(sorted(taken))}.")
+    return x
+
+
+def packed_alike(shape: Sequence[int], query_starts: Any, key_starts: Any) -> None:
+    """Starts of packed sequences, tensors, of the queries and the keys of an attention (B, 1, L, S)."""
+    batch, _, queries, keys = shape
+    ends = int(query_starts[-1]) if query_starts.ndim == 1 and len(query_starts) else None
+    alike = key_starts is None or (key_starts.shape == query_starts.shape and bool((key_starts == query_starts).all()))
+    if batch != 1 or queries != keys or ends != queries or not alike:
+        raise ValueError(
+            "cu_seq_lens_q and cu_seq_lens_k must be the same starts of sequences packed into one row, the last of them"
+            f" its length. Got a batch of {batch}, {queries} queries, {keys} keys, last start {ends}, starts"
+            f" {'alike' if alike else 'not alike'}."
+        )
