@@ -177,9 +177,11 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, call: C
     """Attention (B, H, L, Dv) of each piece; what no piece has sees no key."""
     shape, result = (*query.shape[:3], value.shape[-1]), None
     sinks = None if call.sinks is None else call.sinks.to(query.dtype)
-    for here, tokens, mask, bounds in _pieces(query, key, value, call):
+    for here, (own_query, own_key, own_value), mask, bounds in _pieces(query, key, value, call):
         attended = in_torch.scaled_dot_product_attention(
-            *tokens,
+            own_query,
+            own_key,
+            own_value,
             mask,
             call.dropout_p,
             bounds.right == 0,

@@ -11,17 +11,17 @@ pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("default")]  # deprec
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from transformers import masking_utils
+from transformers import masking_utils  # noqa: E402
 
-from fastcore.integrations import transformers as integration
-from fastcore.integrations.transformers import register
-from fastcore.integrations.transformers_masks import VisibleKeys
-from tests.integrations.transformers_models import DECODERS, WINDOW, bert, decoder, t5, tokens, whisper
+from fastcore.integrations import transformers as integration  # noqa: E402
+from fastcore.integrations.transformers import register  # noqa: E402
+from fastcore.integrations.transformers_masks import VisibleKeys  # noqa: E402
+from tests.integrations.transformers_models import DECODERS, WINDOW, bert, decoder, t5, tokens, whisper  # noqa: E402
 
 register()
 
 # Logits of order 1, in float32: "sdpa" differs from "eager" by 2e-7 to 1e-6 there.
-CLOSE = dict(rtol=1e-5, atol=5e-6)
+CLOSE = {"rtol": 1e-5, "atol": 5e-6}
 SOME = ("llama", "gemma2", "gpt_oss", "gpt2")
 
 
@@ -123,7 +123,7 @@ def test_whisper_is_that_of_eager():
 
 def test_t5_position_biases_are_those_of_eager():
     model, words, mask, answer = t5(), tokens(2, 13), padding("right", 2, 13), tokens(2, 6, seed=1)
-    call = dict(input_ids=words, attention_mask=mask, decoder_input_ids=answer)
+    call = {"input_ids": words, "attention_mask": mask, "decoder_input_ids": answer}
     ours, expected = both(model, lambda: model(**call).logits)
     torch.testing.assert_close(ours, expected, **CLOSE)
 
@@ -151,7 +151,7 @@ def test_a_mask_with_elements_is_taken_as_it_is(form):
 @pytest.mark.parametrize("family", DECODERS)
 def test_generation_beyond_the_window_gives_eagers_tokens(family, cache):
     model, words, mask = decoder(family), tokens(3, 9), padding("left", 3, 9)
-    options = dict(max_new_tokens=2 * WINDOW, do_sample=False, attention_mask=mask, cache_implementation=cache)
+    options = {"max_new_tokens": 2 * WINDOW, "do_sample": False, "attention_mask": mask, "cache_implementation": cache}
     ours, expected = both(model, lambda: model.generate(words, **options))
     assert torch.equal(ours, expected)
 

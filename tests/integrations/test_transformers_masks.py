@@ -10,9 +10,9 @@ pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("default")]  # deprec
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from transformers import masking_utils
+from transformers import masking_utils  # noqa: E402
 
-from fastcore.integrations.transformers_masks import ALL_KEYS, Bounds, VisibleKeys, bounds_of, pieces_of, visible_keys
+from fastcore.integrations.transformers_masks import ALL_KEYS, Bounds, VisibleKeys, bounds_of, pieces_of, visible_keys  # noqa: E402
 
 FUNCTIONS = {
     "causal": masking_utils.causal_mask_function,
@@ -78,7 +78,7 @@ def test_visible_keys_is_none_where_sdpa_mask_is_or_says_more(place):
     arguments = (2, queries, keys, q_offset, kv_offset)
     ours, theirs = visible_keys(*arguments), masking_utils.sdpa_mask(*arguments)
     assert (ours is None) == (theirs is None)
-    bidirectional = dict(mask_function=FUNCTIONS["bidirectional"], allow_is_causal_skip=False)
+    bidirectional = {"mask_function": FUNCTIONS["bidirectional"], "allow_is_causal_skip": False}
     assert visible_keys(*arguments, **bidirectional, allow_is_bidirectional_skip=True) is None
 
 

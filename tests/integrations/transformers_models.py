@@ -11,13 +11,17 @@ import transformers
 WORDS = 97
 WINDOW = 6
 
-_SIZES = dict(
-    hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=WORDS,
-    max_position_embeddings=128, bos_token_id=1, eos_token_id=None, pad_token_id=0,
-)  # fmt: skip
+_SIZES = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": WORDS,
+    "max_position_embeddings": 128, "bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0,
+}  # fmt: skip
 _GROUPED = dict(**_SIZES, num_key_value_heads=2)
 _GEMMA = dict(**_GROUPED, head_dim=16, query_pre_attn_scalar=16)
-_EXPERTS = dict(num_local_experts=4, num_experts_per_tok=2, rope_parameters={"rope_type": "default", "rope_theta": 1e4})
+_EXPERTS = {
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+}
 
 DECODERS: dict[str, Callable[[], Any]] = {
     "llama": lambda: transformers.LlamaConfig(**_GROUPED),
