@@ -211,7 +211,7 @@ def assert_gradients_are_those_of_eager(model, call):
 
 
 @pytest.mark.parametrize("kind", ["none", "left", "right"])
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_decoder_gradients_are_those_of_eager(family, kind):
     model, words, mask = decoder(family), tokens(2, 15), padding(kind, 2, 15)
     labels = words.masked_fill(mask == 0, -100)
@@ -221,9 +221,7 @@ def test_decoder_gradients_are_those_of_eager(family, kind):
 
 
 def test_encoder_decoder_gradients_are_those_of_eager():
-    model, words, answer = t5(), tokens(2, 9), tokens(2, 5, seed=1)
-    assert_gradients_are_those_of_eager(model, lambda: model(words, labels=answer).loss)
-    model, sound = whisper(), torch.rand(2, 16, 60)
+    model, sound, answer = whisper(), torch.rand(2, 16, 60), tokens(2, 5, seed=1)
     assert_gradients_are_those_of_eager(model, lambda: model(sound, labels=answer).loss)
 
 
