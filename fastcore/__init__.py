@@ -23,6 +23,8 @@ _MODULE_OF = {
     "autodiff": "fastcore.autodiff",
     "get_num_threads": "fastcore._core.threads",
     "kvcache": "fastcore.kvcache",
+    "linear_attention": "fastcore.attention",
+    "linear_attention_backward": "fastcore.attention",
     "merge_attention_states": "fastcore.attention",
     "metrics": "fastcore.metrics",
     "nn": "fastcore.nn",
@@ -47,6 +49,8 @@ __all__ = [
     "autodiff",
     "get_num_threads",
     "kvcache",
+    "linear_attention",
+    "linear_attention_backward",
     "merge_attention_states",
     "metrics",
     "nn",
@@ -66,6 +70,8 @@ if TYPE_CHECKING:
     from fastcore._core.threads import get_num_threads, num_threads, set_num_threads
     from fastcore.attention import (
         MultiHeadAttention,
+        linear_attention,
+        linear_attention_backward,
         merge_attention_states,
         scaled_dot_product_attention,
         scaled_dot_product_attention_backward,

@@ -60,3 +60,14 @@ def four_mask_axes(mask: np.ndarray, batch: int, heads: int) -> np.ndarray:
     compact = mask[(..., *stored)]
     joined = compact.reshape(batch, *compact.shape[-3:])
     return np.broadcast_to(joined, (batch, *mask.shape[-3:]))
+
+
+def gradient_like(gradient: np.ndarray, x: np.ndarray, layout: Layout) -> np.ndarray:
+    """A gradient (B, heads, rows, size) in shape and dtype of its array, summed over batch axes that were stretched."""
+    front = layout.batch_axes + gradient.shape[1:2] if layout.has_heads else layout.batch_axes
+    gradient = gradient.reshape(*front, *x.shape[-2:])
+    stretched = tuple(axis for axis, size in enumerate(x.shape) if size == 1 != gradient.shape[axis])
+    with np.errstate(over="ignore", invalid="ignore"):  # float16 ends at 65504; inf - inf
+        if stretched:
+            gradient = gradient.sum(axis=stretched, keepdims=True)
+        return gradient.astype(x.dtype, copy=False)

@@ -20,6 +20,7 @@ from fastcore.reference.batch_normalization import (
     group_norm,
     group_norm_backward,
 )
+from fastcore.reference.linear_attention import linear_attention, linear_attention_backward
 from fastcore.reference.metrics_classification import (
     accuracy_score,
     confusion_matrix,
@@ -184,6 +185,8 @@ __all__ = [
     "lift_curve",
     "lift_score",
     "linear",
+    "linear_attention",
+    "linear_attention_backward",
     "linear_backward",
     "log_loss",
     "log_softmax",
