@@ -1,302 +1,327 @@
-"""Gradients of attention by queries, keys and values, tile by tile: no L x S matrix is ever formed.
+"""Gradients of attention by queries, keys, values and mask, tile by tile: no L x S matrix is ever formed.
 
-Source: Dao 2023, "FlashAttention-2", algorithm 2. As in our forward kernel the queries of a tile lie in the vector
-lanes and the keys of a block in the rows, so that four of the five products read keys and values in place:
+An item is a sequence, a key/value head and a chunk of its keys: it alone writes the gradients of its keys, over all
+queries that share them, in one order. Gradients of the queries are partial where there are several chunks; those are
+added in the chunks' order. Chunks depend on the numbers of heads and keys alone, so results depend neither on threads
+nor on how many sequences there are.
 
-    P^T = exp(scale K Q^T - lse)       dP^T = V dO^T       dS^T = P^T (dP^T - sum(dO O))
-    dV += P^T dO                       dK += scale dS^T Q  dQ^T += scale K^T dS^T
-
-An item is a sequence and a key/value head: it alone writes the gradients of its keys and of the queries that share
-them, in one order, so results depend neither on threads nor on how many sequences there are.
+The gradient of a mask has items of its own, tiles of the mask, each with all heads and sequences that share it, and
+recomputes what it needs: two products of seven, and no memory.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange, types
 
 from fastcore._core import simd
 from fastcore._core.jit import kernel
-from fastcore._core.tile import NARROW_ROWS, TILE_ROWS, TILE_VECTORS, filled, lanes_of, multiply_add
+from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
+from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import SharedWork, call_by_address, next_item
-from fastcore.attention.kernels.forward import NS_PER_FMA_BYTE, align_up, rows_of
-from fastcore.attention.kernels.masking import BLOCK_KEYS
-from fastcore.attention.kernels.panels import fill_panel, pack_rows, scale_panel
-from fastcore.attention.kernels.softmax import LOG2_E
+from fastcore.attention.kernels import forward as F
+from fastcore.attention.kernels.backward_panels import (
+    add_grad_queries,
+    add_rows,
+    carve_panels,
+    pack_tile,
+    panels_elements,
+)
+from fastcore.attention.kernels.backward_tile import (
+    add_mask_gradient,
+    add_products,
+    block_rows,
+    slopes_of_block,
+)
+from fastcore.attention.kernels.forward import count_tiles, integer_at, mask_of, rows_of, tile_rows
+from fastcore.attention.kernels.masking import BLOCK_KEYS, FLOAT_MASK, all_finite
+from fastcore.attention.kernels.panels import fill_panel
+from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, LOWEST_F64
+from fastcore.attention.kernels.views import Bounds, Dropout, Scores
 
-# Bounds relative to a block are clipped to this, so that 64-bit positions fit the 32-bit lanes; blocks are far smaller.
-_FAR = 1 << 20
+# Keys are cut into so many chunks that a sequence has this many items, but none below the smallest chunk: each chunk
+# packs all tiles of queries again, 3 % of the work of 512 keys.
+ITEMS_A_SEQUENCE = 16
+SMALLEST_CHUNK = 512
+
+# Places in the array of options behind those of the forward kernel.
+CHUNK, CHUNKS, PARTIAL, GRAD_MASK, GRAD_STRIDES = range(F.OPTIONS, F.OPTIONS + 5)
+OPTIONS = GRAD_STRIDES + 4
 
 
-class Panels(NamedTuple):
-    """Scratch. Panels of ``width`` queries: packed ones and their gradients, a block's weights and slopes, statistics;
-    the tile's queries and gradients as rows of ``columns`` and ``value_columns``; sums for all keys, in such rows."""
+class Span(NamedTuple):
+    """What an item goes through: sequences, heads, tiles of queries and keys, each from the first to before the end."""
 
-    width: int
-    columns: int
-    value_columns: int
-    queries: Any
-    grad_out: Any
-    weights: Any
-    slopes: Any
-    grad_queries: Any
-    lse: Any
-    delta: Any
-    query_rows: Any
-    grad_out_rows: Any
-    grad_keys: Any
-    grad_values: Any
+    batch: int
+    batch_end: int
+    head: int
+    head_end: int
+    tile: int
+    tile_end: int
+    key: int
+    key_end: int
 
 
 @kernel
-def whole_vectors(size, lanes):
-    """Elements of a row that fills whole vectors."""
-    return (size + lanes - 1) // lanes * lanes
+def span_of(item, batches, heads, groups, tiles, keys, options):
+    """The span of an item: of the gradients of a chunk of keys, or of a tile of the mask's gradient."""
+    if options[GRAD_MASK] == 0:
+        batch, group, chunk = item // groups % batches, item % groups, item // (groups * batches)
+        sharing = heads // groups
+        return Span(
+            batch, batch + 1, group * sharing, (group + 1) * sharing, 0, tiles, chunk * options[CHUNK],
+            min((chunk + 1) * options[CHUNK], keys),
+        )  # fmt: skip
+    batch, batch_end, head, head_end, tile, tile_end, key, key_end = 0, batches, 0, heads, 0, tiles, 0, keys
+    if options[GRAD_STRIDES + 3] != 0:
+        key = item % options[CHUNKS] * options[CHUNK]
+        key_end = min(key + options[CHUNK], keys)
+        item //= options[CHUNKS]
+    if options[GRAD_STRIDES + 2] != 0:
+        tile = item % tiles
+        tile_end = tile + 1
+        item //= tiles
+    if options[GRAD_STRIDES + 1] != 0:
+        head = item % heads
+        head_end = head + 1
+        item //= heads
+    if options[GRAD_STRIDES] != 0:
+        batch = item
+        batch_end = batch + 1
+    return Span(batch, batch_end, head, head_end, tile, tile_end, key, key_end)
 
 
 @kernel
-def panels_elements(size, value_size, keys, width, lanes, itemsize):
-    """Elements of the buffer that `carve_panels` divides."""
-    columns, value_columns = whole_vectors(size, lanes), whole_vectors(value_size, lanes)
-    rows = size + value_size + 2 * (BLOCK_KEYS + NARROW_ROWS) + max(size, value_size) + NARROW_ROWS + 2
-    return rows * width + (width + keys + NARROW_ROWS) * (columns + value_columns) + 64 // itemsize
+def count_items(batches, heads, groups, tiles, options):
+    """How many items there are."""
+    if options[GRAD_MASK] == 0:
+        return batches * groups * options[CHUNKS]
+    items = 1
+    for axis, size in enumerate((batches, heads, tiles, options[CHUNKS])):
+        if options[GRAD_STRIDES + axis] != 0:
+            items *= size
+    return items
 
 
 @kernel
-def carve_panels(buffer, size, value_size, keys, width):
-    """Panels inside one buffer; products may overhang theirs by `NARROW_ROWS` rows."""
-    queries = align_up(simd.pointer(buffer), buffer.ctypes.data, buffer.itemsize)
-    lanes = lanes_of(queries)
-    columns, value_columns = whole_vectors(size, lanes), whole_vectors(value_size, lanes)
-    grad_out = simd.advance(queries, size * width)
-    weights = simd.advance(grad_out, value_size * width)
-    slopes = simd.advance(weights, (BLOCK_KEYS + NARROW_ROWS) * width)
-    grad_queries = simd.advance(slopes, (BLOCK_KEYS + NARROW_ROWS) * width)
-    lse = simd.advance(grad_queries, (max(size, value_size) + NARROW_ROWS) * width)
-    delta = simd.advance(lse, width)
-    query_rows = simd.advance(delta, width)
-    grad_out_rows = simd.advance(query_rows, width * columns)
-    grad_keys = simd.advance(grad_out_rows, width * value_columns)
-    grad_values = simd.advance(grad_keys, (keys + NARROW_ROWS) * columns)
-    return Panels(
-        width, columns, value_columns, queries, grad_out, weights, slopes, grad_queries, lse, delta, query_rows,
-        grad_out_rows, grad_keys, grad_values,
+def mark_tainted(rows, size, tainted):
+    """tainted[n] = 1 where the n-th block of rows holds NaN or inf; whether there is one."""
+    found = False
+    for n in range((rows.length + BLOCK_KEYS - 1) // BLOCK_KEYS):
+        first = n * BLOCK_KEYS
+        tainted[n] = not all_finite(block_rows(rows, first, min(BLOCK_KEYS, rows.length - first)), size)
+        found = found or tainted[n] != 0
+    return found
+
+
+@kernel
+def tile_backward(
+    query, key, value, out, lse, grad_out, batch, head, first_row, count, span, scores, options, dropout, tainted,
+    panels,
+):  # fmt: skip
+    """One tile of queries against the keys of a span; whether there were any."""
+    size, value_size = query.shape[3], value.shape[3]
+    group = head // (query.shape[1] // key.shape[1])
+    position = first_row + integer_at(options[F.QUERY_OFFSET], batch, 0)
+    bounds = Bounds(position, options[F.LEFT], options[F.RIGHT])
+    # Up to the end of the keys, not of what is seen: only behind the last key may products overhang.
+    end = min(span.key_end, integer_at(options[F.KEY_LENGTHS], batch, key.shape[2]))
+    seen = min(end, position + count + bounds.right)
+    begin = max(span.key, (max(0, position - bounds.left) // BLOCK_KEYS) * BLOCK_KEYS)
+    if seen <= begin:
+        return False
+    queries = rows_of(query, batch, head, first_row, count)
+    gradients = rows_of(grad_out, batch, head, first_row, count)
+    factor = scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
+    pack_tile(
+        queries, rows_of(out, batch, head, first_row, count), gradients, lse[batch, head, first_row:], size, value_size,
+        factor, scores.unit, panels,
     )  # fmt: skip
+    rows_tainted = not (all_finite(queries, size) and all_finite(gradients, value_size))
+    mask = mask_of(options, query.dtype, batch, head, first_row)
+    of_mask = options[GRAD_MASK] != 0
+    for first_key in range(begin, seen, BLOCK_KEYS):
+        block = min(BLOCK_KEYS, end - first_key)
+        keys = rows_of(key, batch, group, first_key, block)
+        keys_tainted = tainted[(first_key - span.key) // BLOCK_KEYS] != 0
+        masked = slopes_of_block(
+            first_key, keys, rows_of(value, batch, group, first_key, block), size, value_size, count, bounds, scores,
+            mask, dropout, of_mask, keys_tainted or rows_tainted, panels,
+        )  # fmt: skip
+        diagonal = position + bounds.right - first_key
+        if of_mask:
+            start = batch * options[GRAD_STRIDES] + head * options[GRAD_STRIDES + 1]
+            start += first_row * options[GRAD_STRIDES + 2] + first_key * options[GRAD_STRIDES + 3]
+            target = simd.advance(simd.pointer_at(options[GRAD_MASK], query.dtype), start)
+            add_mask_gradient(
+                panels.slopes, panels.tile.width, block, count, diagonal, target, options[GRAD_STRIDES + 2],
+                options[GRAD_STRIDES + 3],
+            )  # fmt: skip
+        else:
+            add_products(
+                keys, size, count, diagonal, first_key - span.key, masked and keys_tainted, masked and rows_tainted,
+                panels,
+            )  # fmt: skip
+    return True
 
 
 @kernel
-def add_product(out, matrix, row_stride, depth_stride, rows, depth, panel, width, vectors):
-    """out[r, :] += sum_k matrix[r, k] * panel[k, :] for ``vectors`` vectors; rows of out and panel are ``width`` apart.
-
-    Up to `NARROW_ROWS` - 1 rows past the last one are written, too.
-    """
-    lanes = lanes_of(out)
-    first = 0
-    while first < vectors:
-        wide = vectors - first >= TILE_VECTORS
-        columns = simd.advance(panel, first * lanes)
-        step = TILE_ROWS if wide else NARROW_ROWS
-        for row in range(0, rows, step):
-            at = simd.advance(out, row * width + first * lanes)
-            factors = simd.advance(matrix, row * row_stride)
-            left = rows - row
-            if wide:
-                multiply_add(
-                    at, at, factors, columns, width, row_stride, depth_stride, left, depth, TILE_ROWS, TILE_VECTORS
-                )
-            else:
-                multiply_add(at, at, factors, columns, width, row_stride, depth_stride, left, depth, NARROW_ROWS, 1)
-        first += TILE_VECTORS if wide else 1
+def clear_sums(keys, panels):
+    """Set the gradients of an item's keys to 0, with the rows that products overhang."""
+    lanes = lanes_of(panels.grad_keys)
+    fill_panel(panels.grad_keys, (keys + NARROW_ROWS) * panels.columns // lanes, 0.0)
+    fill_panel(panels.grad_values, (keys + NARROW_ROWS) * panels.value_columns // lanes, 0.0)
 
 
 @kernel
-def copy_rows(source, size, target, columns, factor):
-    """target[i, :] = factor * source[i, :], rows of ``columns`` elements, zeros behind the first ``size``."""
-    lanes = lanes_of(target)
-    for i in range(source.length):
-        row = simd.advance(source.pointer, i * source.stride)
-        for j in range(0, columns, lanes):
-            part = simd.load_first(simd.advance(row, j), lanes, min(size - j, lanes))
-            simd.store(simd.advance(target, i * columns + j), part * factor)
+def span_backward(
+    query, key, value, out, lse, grad_out, grad_query, partial, options, span, scores, dropout_p, wide_tiles, tainted,
+    buffer,
+):  # fmt: skip
+    """Go through a span: sequences, heads and tiles in order."""
+    heads, rows, size = query.shape[1:]
+    sharing = heads // key.shape[1]
+    lanes = lanes_of(simd.pointer(query))
+    threshold, inverse_keep = np.uint64(dropout_p * F.WORDS), 1.0 / (1.0 - dropout_p)
+    chunk = options[CHUNK] if options[GRAD_MASK] == 0 else 0
+    for batch in range(span.batch, span.batch_end):
+        end = min(span.key_end, integer_at(options[F.KEY_LENGTHS], batch, key.shape[2]))
+        for head in range(span.head, span.head_end):
+            mark_tainted(rows_of(key, batch, head // sharing, span.key, max(end - span.key, 0)), size, tainted)
+            for tile in range(span.tile, span.tile_end):
+                first_row, width = tile_rows(tile, lanes, wide_tiles)
+                count = min(width, rows - first_row)
+                panels = carve_panels(buffer, size, value.shape[3], chunk, width)
+                seed = np.uint64(options[F.SEED])
+                dropout = Dropout(threshold, inverse_keep, seed, batch * heads + head, first_row)
+                some = tile_backward(
+                    query, key, value, out, lse, grad_out, batch, head, first_row, count, span, scores, options,
+                    dropout, tainted, panels,
+                )  # fmt: skip
+                if some and options[GRAD_MASK] == 0:
+                    number = span.key // options[CHUNK]
+                    if number == 0:
+                        target = rows_of(grad_query, batch, head, first_row, count)
+                    else:
+                        target = rows_of(partial, (number - 1) * query.shape[0] + batch, head, first_row, count)
+                    add_grad_queries(size, scores.scale, panels, target)
 
 
 @kernel
-def add_rows(source, columns, size, target):
-    """target[i, :] += source[i, :] for the first ``size`` columns."""
-    lanes = lanes_of(source)
-    for i in range(target.length):
-        row = simd.advance(target.pointer, i * target.stride)
-        for j in range(0, size, lanes):
-            count = min(size - j, lanes)
-            at = simd.advance(row, j)
-            total = simd.load_first(at, lanes, count) + simd.load(simd.advance(source, i * columns + j), lanes)
-            simd.store_first(at, total, count)
-
-
-@kernel
-def add_columns(panel, width, size, factor, target):
-    """target[i, j] += factor * panel[j, i]."""
-    for i in range(target.length):
-        row = simd.advance(target.pointer, i * target.stride)
-        for j in range(size):
-            at = simd.advance(row, j)
-            gained = simd.load_scalar(simd.advance(panel, j * width + i)) * factor
-            simd.store_scalar(at, simd.load_scalar(at) + gained)
-
-
-@kernel
-def start_panels(queries, out, grad_out, lse, size, value_size, scale, panels):
-    """Pack a tile: scaled queries, gradients, sum(dO O) and lse of each query, in units of exp2.
-
-    A query without any key has lse -inf: infinity makes all its weights 0, as those of the lanes behind the last query.
-    """
-    width = panels.width
-    lanes = lanes_of(panels.queries)
-    vectors = width // lanes
-    pack_rows(queries, size, panels.queries, width)
-    scale_panel(panels.queries, size * vectors, scale * LOG2_E)
-    pack_rows(grad_out, value_size, panels.grad_out, width)
-    copy_rows(queries, size, panels.query_rows, panels.columns, scale)
-    copy_rows(grad_out, value_size, panels.grad_out_rows, panels.value_columns, 1.0)
-    pack_rows(out, value_size, panels.grad_queries, width)  # room that is free until the first block
-    for first in range(0, width, lanes):
-        total = filled(panels.delta, 0.0)
-        for j in range(value_size):
-            place = j * width + first
-            gradient = simd.load(simd.advance(panels.grad_out, place), lanes)
-            total = simd.fma(gradient, simd.load(simd.advance(panels.grad_queries, place), lanes), total)
-        simd.store(simd.advance(panels.delta, first), total)
-    fill_panel(panels.lse, vectors, math.inf)
-    for i in range(queries.length):
-        if lse[i] != -math.inf:
-            simd.store_scalar(simd.advance(panels.lse, i), lse[i] * LOG2_E)
-    fill_panel(panels.grad_queries, size * vectors, 0.0)
-
-
-@kernel
-def weigh_block(keys, vectors, diagonal, panels):
-    """weights <- P^T, slopes <- dS^T from scores and dP^T; 0 where key ``j`` lies beyond ``diagonal + lane``."""
-    lanes = lanes_of(panels.weights)
-    zero = filled(panels.weights, 0.0)
-    high = min(max(diagonal, -_FAR), _FAR)
-    for i in range(vectors):
-        first = i * lanes
-        lse = simd.load(simd.advance(panels.lse, first), lanes)
-        delta = simd.load(simd.advance(panels.delta, first), lanes)
-        lane_high = simd.convert(simd.iota_i64(lanes), simd.i32) + (high + first)
-        for j in range(keys):
-            weights = simd.advance(panels.weights, j * panels.width + first)
-            slopes = simd.advance(panels.slopes, j * panels.width + first)
-            seen = lane_high >= j
-            weight = simd.select(seen, simd.softmax_exp2(simd.load(weights, lanes) - lse), zero)
-            simd.store(weights, weight)
-            simd.store(slopes, simd.select(seen, weight * (simd.load(slopes, lanes) - delta), zero))
-
-
-@kernel
-def backward_block(keys, values, first_key, count, rows, size, value_size, diagonal, panels):
-    """The five products of a tile of ``rows`` queries and the keys [first_key, first_key + count)."""
-    width = panels.width
-    lanes = lanes_of(panels.weights)
-    vectors = (rows + lanes - 1) // lanes
-    key = simd.advance(keys.pointer, first_key * keys.stride)
-    value = simd.advance(values.pointer, first_key * values.stride)
-    fill_panel(panels.weights, count * (width // lanes), 0.0)
-    fill_panel(panels.slopes, count * (width // lanes), 0.0)
-    add_product(panels.weights, key, keys.stride, 1, count, size, panels.queries, width, vectors)
-    add_product(panels.slopes, value, values.stride, 1, count, value_size, panels.grad_out, width, vectors)
-    weigh_block(count, vectors, diagonal, panels)
-    add_product(panels.grad_queries, key, 1, keys.stride, size, count, panels.slopes, width, vectors)
-    columns = panels.columns
-    out = simd.advance(panels.grad_keys, first_key * columns)
-    add_product(out, panels.slopes, width, 1, count, rows, panels.query_rows, columns, columns // lanes)
-    columns = panels.value_columns
-    out = simd.advance(panels.grad_values, first_key * columns)
-    add_product(out, panels.weights, width, 1, count, rows, panels.grad_out_rows, columns, columns // lanes)
+def add_sums(grad_key, grad_value, options, span, scale, chunk, widest, buffer):
+    """Add an item's sums to the gradients of the keys and values that exist."""
+    size, value_size = grad_key.shape[3], grad_value.shape[3]
+    end = min(span.key_end, integer_at(options[F.KEY_LENGTHS], span.batch, span.key_end))
+    count = max(end - span.key, 0)
+    panels = carve_panels(buffer, size, value_size, chunk, widest)
+    group = span.head // (span.head_end - span.head)
+    target = rows_of(grad_key, span.batch, group, span.key, count)
+    add_rows(panels.grad_keys, panels.columns, size, scale, target)
+    target = rows_of(grad_value, span.batch, group, span.key, count)
+    add_rows(panels.grad_values, panels.value_columns, value_size, 1.0, target)
 
 
 def backward_items(
-    query, key, value, out, lse, grad_out, query_offset, key_lengths, grad_query, grad_key, grad_value, right, scale,
-    counter,
+    query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, partial, options, scale, softcap,
+    dropout_p, counter,
 ):  # fmt: skip
-    """Take (sequence, key/value head) items until none is left."""
+    """Take items until none is left."""
     batches, heads, rows, size = query.shape
-    groups, value_size = value.shape[1], value.shape[3]
-    sharing = heads // groups
+    groups, keys, value_size = value.shape[1:]
     lanes = lanes_of(simd.pointer(query))
-    width = lanes * TILE_VECTORS if rows > lanes else lanes
-    elements = panels_elements(size, value_size, key.shape[2], width, lanes, query.itemsize)
-    buffer = np.empty(elements, query.dtype)
+    wide_tiles, narrow_tiles = count_tiles(rows, lanes)
+    tiles = wide_tiles + narrow_tiles
+    widest = lanes * TILE_VECTORS if wide_tiles > 0 else lanes
+    of_mask = options[GRAD_MASK] != 0
+    chunk = 0 if of_mask else options[CHUNK]
+    buffer = np.empty(panels_elements(size, value_size, chunk, widest, lanes, query.itemsize), query.dtype)
+    tainted = np.empty(keys // BLOCK_KEYS + 1, np.uint8)
+    lowest = LOWEST_F32 if query.itemsize == 4 else LOWEST_F64
+    scores = Scores(scale, softcap, LOG2_E if options[F.MASK_KIND] == FLOAT_MASK else 1.0, lowest)
+    items = count_items(batches, heads, groups, tiles, options)
     item = next_item(counter, -1)
-    while item < batches * groups:
-        # Here and not before the loop: Numba frees an array behind its last use, and pointers are no use.
-        panels = carve_panels(buffer, size, value_size, key.shape[2], width)
-        batch, group = item // groups, item % groups
-        end = min(key_lengths[batch], query_offset[batch] + rows + right)
-        if end <= 0:
-            item = next_item(counter, item)
-            continue
-        keys, values = rows_of(key, batch, group, 0, end), rows_of(value, batch, group, 0, end)
-        fill_panel(panels.grad_keys, (end + NARROW_ROWS) * panels.columns // lanes, 0.0)
-        fill_panel(panels.grad_values, (end + NARROW_ROWS) * panels.value_columns // lanes, 0.0)
-        for tile in range(sharing * ((rows + width - 1) // width)):
-            head = group * sharing + tile % sharing
-            first_row = tile // sharing * width
-            count = min(width, rows - first_row)
-            position = query_offset[batch] + first_row
-            seen = min(end, position + count + right)
-            if seen <= 0:
-                continue
-            start_panels(
-                rows_of(query, batch, head, first_row, count), rows_of(out, batch, head, first_row, count),
-                rows_of(grad_out, batch, head, first_row, count), lse[batch, head, first_row:], size, value_size, scale,
-                panels,
-            )  # fmt: skip
-            for first_key in range(0, seen, BLOCK_KEYS):
-                # Up to the end of the keys, not of what is seen: only behind the last key may products overhang.
-                block = min(BLOCK_KEYS, end - first_key)
-                diagonal = position + right - first_key
-                backward_block(keys, values, first_key, block, count, size, value_size, diagonal, panels)
-            target = rows_of(grad_query, batch, head, first_row, count)
-            add_columns(panels.grad_queries, width, size, scale, target)
-        add_rows(panels.grad_keys, panels.columns, size, rows_of(grad_key, batch, group, 0, end))
-        add_rows(panels.grad_values, panels.value_columns, value_size, rows_of(grad_value, batch, group, 0, end))
+    while item < items:
+        span = span_of(item, batches, heads, groups, tiles, keys, options)
+        if not of_mask:
+            clear_sums(span.key_end - span.key, carve_panels(buffer, size, value_size, chunk, widest))
+        span_backward(
+            query, key, value, out, lse, grad_out, grad_query, partial, options, span, scores, dropout_p,
+            wide_tiles, tainted, buffer,
+        )  # fmt: skip
+        if not of_mask:
+            add_sums(grad_key, grad_value, options, span, scale, chunk, widest, buffer)
         item = next_item(counter, item)
 
 
 def backward_parallel(
-    body, workers, query, key, value, out, lse, grad_out, query_offset, key_lengths, grad_query, grad_key, grad_value,
-    right, scale, counter,
+    body, workers, query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, partial, options, scale,
+    softcap, dropout_p, counter,
 ):  # fmt: skip
     """`backward_items` in ``workers`` threads."""
     for _ in prange(workers):
         call_by_address(
             body,
             (
-                query, key, value, out, lse, grad_out, query_offset, key_lengths, grad_query, grad_key, grad_value,
-                right, scale, counter,
+                query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, partial, options, scale,
+                softcap, dropout_p, counter,
             ),
         )  # fmt: skip
 
 
 def _argument_types(dtype):
     read, write = types.Array(dtype, 4, "A", readonly=True), types.Array(dtype, 4, "A")
-    lengths = types.Array(types.int64, 1, "C", readonly=True)
     statistics = types.Array(dtype, 3, "A", readonly=True)
-    numbers = [types.int64, types.float64]
-    return [read, read, read, read, statistics, read, lengths, lengths, write, write, write, *numbers]
+    options = types.Array(types.int64, 1, "C", readonly=True)
+    numbers = [types.float64] * 3
+    return [read, read, read, read, statistics, read, write, write, write, write, options, *numbers]
 
 
 _BACKWARD_F32 = SharedWork(backward_items, backward_parallel, _argument_types(types.float32))
 _BACKWARD_F64 = SharedWork(backward_items, backward_parallel, _argument_types(types.float64))
 
 
+def _chunks_of(groups, keys):
+    """Keys of a chunk, a multiple of the block, and how many chunks there are."""
+    wanted = max(1, min(-(-ITEMS_A_SEQUENCE // groups), keys // SMALLEST_CHUNK))
+    chunk = -(-keys // (wanted * BLOCK_KEYS)) * BLOCK_KEYS
+    return chunk, -(-keys // chunk)
+
+
+def flash_backward(
+    query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, grad_mask, mask_bool, mask_float,
+    query_offset, key_lengths, left, right, scale, softcap, dropout_p, seed,
+):  # fmt: skip
+    """Add the gradients of attention to ``grad_query``, ``grad_key``, ``grad_value`` and, if given, ``grad_mask``.
+
+    Arguments are those of `flash_forward`; ``out``, ``grad_out`` (B, H, L, Dv), ``lse`` (B, H, L), of any strides whose
+    last axis is contiguous. ``grad_mask`` (B, H, L, S) is a view of any strides, 0 where the mask is stretched.
+    """
+    options = np.zeros(OPTIONS, np.int64)
+    options[: F.OPTIONS] = F._options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed)
+    batches, keys, itemsize = query.shape[0], key.shape[2], query.itemsize
+    options[CHUNK], options[CHUNKS] = _chunks_of(key.shape[1], keys)
+    more = int(options[CHUNKS]) - 1
+    partial = np.zeros((more * batches, *query.shape[1:]), query.dtype) if more else grad_query
+    arrays = (query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, partial)
+    numbers = (scale, softcap, dropout_p)
+    work = _BACKWARD_F32 if itemsize == 4 else _BACKWARD_F64
+    cost_ns = (query.size + out.size) * keys * itemsize * F.NS_PER_FMA_BYTE
+    work(2.5 * cost_ns, *arrays, options, *numbers)
+    for n in range(more):
+        grad_query += partial[n * batches : (n + 1) * batches]
+    if grad_mask is not None:
+        options[CHUNK] = SMALLEST_CHUNK
+        options[CHUNKS] = -(-keys // SMALLEST_CHUNK)
+        options[GRAD_MASK] = grad_mask.ctypes.data
+        options[GRAD_STRIDES : GRAD_STRIDES + 4] = [stride // itemsize for stride in grad_mask.strides]
+        work(cost_ns, *arrays, options, *numbers)
+
+
 def attention_backward(
     query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, *, is_causal, scale, query_offset=None,
     key_lengths=None,
 ):  # fmt: skip
-    """Add the gradients of attention to ``grad_query``, ``grad_key`` and ``grad_value``.
+    """Add the gradients of attention over some of the keys, as around a ring.
 
     Sequences of several devices may be given as one batch: (n_local, B, ...) blocks, reshaped to (n_local * B, ...).
 
@@ -314,17 +339,9 @@ def attention_backward(
     Notes
     -----
     Not checked. Ten floating-point operations for each query, key and element of a head.
-
-    A NaN or inf in a key that the causal mask hides may reach the gradients of queries before it, as 0 times NaN; in a
-    value or behind key_lengths it does not.
     """
-    batches, keys = key.shape[0], key.shape[2]
-    offsets = np.zeros(batches, np.int64) if query_offset is None else query_offset
-    lengths = np.full(batches, keys, np.int64) if key_lengths is None else key_lengths
-    work = _BACKWARD_F32 if query.itemsize == 4 else _BACKWARD_F64
-    fmas = 2.5 * (query.size + out.size) * keys
-    work(
-        fmas * query.itemsize * NS_PER_FMA_BYTE,
-        query, key, value, out, lse, grad_out, offsets, lengths, grad_query, grad_key, grad_value,
-        0 if is_causal else 1 << 40, scale,
-    )  # fmt: skip
+    if query.size and key.size:
+        flash_backward(
+            query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, None, None, None, query_offset,
+            key_lengths, NO_BOUND, 0 if is_causal else NO_BOUND, scale, 0.0, 0.0, 0,
+        )  # fmt: skip
