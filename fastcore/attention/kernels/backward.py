@@ -33,11 +33,20 @@ from fastcore.attention.kernels.backward_tile import (
     block_rows,
     slopes_of_block,
 )
-from fastcore.attention.kernels.forward import count_tiles, integer_at, mask_of, rows_of, tile_rows
-from fastcore.attention.kernels.masking import BLOCK_KEYS, FLOAT_MASK, all_finite
+from fastcore.attention.kernels.forward import (
+    blocks_of,
+    count_tiles,
+    integer_at,
+    mask_of,
+    rows_of,
+    scores_of,
+    tile_rows,
+)
+from fastcore.attention.kernels.masking import BLOCK_KEYS, all_finite
 from fastcore.attention.kernels.panels import fill_panel
-from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, LOWEST_F64
-from fastcore.attention.kernels.views import Bounds, Dropout, Scores
+from fastcore.attention.kernels.query_tile import is_empty
+from fastcore.attention.kernels.softmax import LOG2_E
+from fastcore.attention.kernels.views import UNCHANGED, Bounds, Dropout, Place
 
 # Keys are cut into so many chunks that a sequence has this many items, but none below the smallest chunk: each chunk
 # packs all tiles of queries again, 3 % of the work of 512 keys.
@@ -45,15 +54,15 @@ ITEMS_A_SEQUENCE = 16
 SMALLEST_CHUNK = 512
 
 # Places in the array of options behind those of the forward kernel.
-CHUNK, CHUNKS, PARTIAL, GRAD_MASK, GRAD_STRIDES = range(F.OPTIONS, F.OPTIONS + 5)
+SEQUENCES, CHUNK, CHUNKS, SCORE_MOD_GRAD, GRAD_MASK, GRAD_STRIDES = range(F.OPTIONS, F.OPTIONS + 6)
 OPTIONS = GRAD_STRIDES + 4
 
 
 class Span(NamedTuple):
     """What an item goes through: sequences, heads, tiles of queries and keys, each from the first to before the end."""
 
-    batch: int
-    batch_end: int
+    sequence: int
+    sequence_end: int
     head: int
     head_end: int
     tile: int
@@ -63,105 +72,122 @@ class Span(NamedTuple):
 
 
 @kernel
-def span_of(item, batches, heads, groups, tiles, keys, options):
+def span_of(number, heads, groups, tiles, keys, options):
     """The span of an item: of the gradients of a chunk of keys, or of a tile of the mask's gradient."""
+    sequences, chunk, chunks = options[SEQUENCES], options[CHUNK], options[CHUNKS]
     if options[GRAD_MASK] == 0:
-        batch, group, chunk = item // groups % batches, item % groups, item // (groups * batches)
+        sequence, group, key = number // groups % sequences, number % groups, number // (groups * sequences) * chunk
         sharing = heads // groups
-        return Span(
-            batch, batch + 1, group * sharing, (group + 1) * sharing, 0, tiles, chunk * options[CHUNK],
-            min((chunk + 1) * options[CHUNK], keys),
-        )  # fmt: skip
-    batch, batch_end, head, head_end, tile, tile_end, key, key_end = 0, batches, 0, heads, 0, tiles, 0, keys
+        return Span(sequence, sequence + 1, group * sharing, (group + 1) * sharing, 0, tiles, key, key + chunk)
+    sequence, head, tile, key = 0, 0, 0, 0
+    sequence_end, head_end, tile_end, key_end = sequences, heads, tiles, keys
     if options[GRAD_STRIDES + 3] != 0:
-        key = item % options[CHUNKS] * options[CHUNK]
-        key_end = min(key + options[CHUNK], keys)
-        item //= options[CHUNKS]
+        key, key_end = number % chunks * chunk, (number % chunks + 1) * chunk
+        number //= chunks
     if options[GRAD_STRIDES + 2] != 0:
-        tile = item % tiles
-        tile_end = tile + 1
-        item //= tiles
+        tile, tile_end = number % tiles, number % tiles + 1
+        number //= tiles
     if options[GRAD_STRIDES + 1] != 0:
-        head = item % heads
-        head_end = head + 1
-        item //= heads
+        head, head_end = number % heads, number % heads + 1
+        number //= heads
     if options[GRAD_STRIDES] != 0:
-        batch = item
-        batch_end = batch + 1
-    return Span(batch, batch_end, head, head_end, tile, tile_end, key, key_end)
+        sequence, sequence_end = number, number + 1
+    return Span(sequence, sequence_end, head, head_end, tile, tile_end, key, key_end)
 
 
 @kernel
-def count_items(batches, heads, groups, tiles, options):
+def count_items(heads, groups, tiles, options):
     """How many items there are."""
     if options[GRAD_MASK] == 0:
-        return batches * groups * options[CHUNKS]
+        return options[SEQUENCES] * groups * options[CHUNKS]
     items = 1
-    for axis, size in enumerate((batches, heads, tiles, options[CHUNKS])):
+    for axis, size in enumerate((options[SEQUENCES], heads, tiles, options[CHUNKS])):
         if options[GRAD_STRIDES + axis] != 0:
             items *= size
     return items
 
 
 @kernel
+def sequence_of(sequence, query, key, options):
+    """Where the queries of a sequence start and how many there are, and the same of its keys; see `views.Place`."""
+    start, key_start = integer_at(options[F.QUERY_STARTS], sequence, 0), integer_at(options[F.KEY_STARTS], sequence, 0)
+    rows = integer_at(options[F.QUERY_STARTS], sequence + 1, query.shape[2]) - start
+    keys = integer_at(options[F.KEY_STARTS], sequence + 1, key.shape[2]) - key_start
+    return start, rows, key_start, integer_at(options[F.KEY_LENGTHS], sequence, keys)
+
+
+@kernel
 def mark_tainted(rows, size, tainted):
-    """tainted[n] = 1 where the n-th block of rows holds NaN or inf; whether there is one."""
-    found = False
+    """tainted[n] = 1 where the n-th block of rows holds NaN or inf."""
     for n in range((rows.length + BLOCK_KEYS - 1) // BLOCK_KEYS):
         first = n * BLOCK_KEYS
         tainted[n] = not all_finite(block_rows(rows, first, min(BLOCK_KEYS, rows.length - first)), size)
-        found = found or tainted[n] != 0
-    return found
+
+
+@kernel
+def block_backward(
+    first_key, keys, values, size, value_size, at, bounds, scores, mask, dropout, options, span, keys_tainted,
+    rows_tainted, grad_mask, panels,
+):  # fmt: skip
+    """One block of keys: its share of the gradients, or its part of the mask's."""
+    of_mask = options[GRAD_MASK] != 0
+    diagonal = bounds.first_position + bounds.right - first_key
+    masked = slopes_of_block(
+        first_key, keys, values, size, value_size, at.rows, bounds, scores, options[SCORE_MOD_GRAD], mask, dropout,
+        of_mask, keys_tainted or rows_tainted, panels,
+    )  # fmt: skip
+    if not of_mask:
+        add_products(
+            keys, size, at.rows, diagonal, first_key - span.key, masked and keys_tainted, masked and rows_tainted,
+            panels,
+        )  # fmt: skip
+        return
+    row_stride, key_stride = options[GRAD_STRIDES + 2], options[GRAD_STRIDES + 3]
+    target = simd.advance(grad_mask, first_key * key_stride)
+    add_mask_gradient(panels.slopes, panels.tile.width, keys.length, at.rows, diagonal, target, row_stride, key_stride)
 
 
 @kernel
 def tile_backward(
-    query, key, value, out, lse, grad_out, batch, head, first_row, count, span, scores, options, dropout, tainted,
-    panels,
+    query, key, value, out, lse, grad_out, at, span, scores, options, dropout, tainted, panels,
 ):  # fmt: skip
     """One tile of queries against the keys of a span; whether there were any."""
     size, value_size = query.shape[3], value.shape[3]
-    group = head // (query.shape[1] // key.shape[1])
-    position = first_row + integer_at(options[F.QUERY_OFFSET], batch, 0)
-    bounds = Bounds(position, options[F.LEFT], options[F.RIGHT])
+    group = at.head // (query.shape[1] // key.shape[1])
+    bounds = Bounds(
+        at.first_row + integer_at(options[F.QUERY_OFFSET], at.sequence, 0), options[F.LEFT], options[F.RIGHT]
+    )
     # Up to the end of the keys, not of what is seen: only behind the last key may products overhang.
-    end = min(span.key_end, integer_at(options[F.KEY_LENGTHS], batch, key.shape[2]))
-    seen = min(end, position + count + bounds.right)
-    begin = max(span.key, (max(0, position - bounds.left) // BLOCK_KEYS) * BLOCK_KEYS)
+    end = min(span.key_end, at.keys)
+    seen = min(end, bounds.first_position + at.rows + bounds.right)
+    begin = max(span.key, max(0, bounds.first_position - bounds.left) // BLOCK_KEYS * BLOCK_KEYS)
     if seen <= begin:
         return False
-    queries = rows_of(query, batch, head, first_row, count)
-    gradients = rows_of(grad_out, batch, head, first_row, count)
+    row = at.start + at.first_row
+    queries = rows_of(query, at.batch, at.head, row, at.rows)
+    gradients = rows_of(grad_out, at.batch, at.head, row, at.rows)
     factor = scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
     pack_tile(
-        queries, rows_of(out, batch, head, first_row, count), gradients, lse[batch, head, first_row:], size, value_size,
-        factor, scores.unit, panels,
+        queries, rows_of(out, at.batch, at.head, row, at.rows), gradients, lse[at.batch, at.head, row:], size,
+        value_size, factor, scores.unit, panels,
     )  # fmt: skip
     rows_tainted = not (all_finite(queries, size) and all_finite(gradients, value_size))
-    mask = mask_of(options, query.dtype, batch, head, first_row)
-    of_mask = options[GRAD_MASK] != 0
+    mask = mask_of(options, query.dtype, at.batch, at.head, at.first_row)
+    blocks = blocks_of(options, at.batch, at.head, at.first_row)
+    place = at.sequence * options[GRAD_STRIDES] + at.head * options[GRAD_STRIDES + 1]
+    place += at.first_row * options[GRAD_STRIDES + 2]
+    grad_mask = simd.advance(simd.pointer_at(options[GRAD_MASK], query.dtype), place)
     for first_key in range(begin, seen, BLOCK_KEYS):
-        block = min(BLOCK_KEYS, end - first_key)
-        keys = rows_of(key, batch, group, first_key, block)
+        if is_empty(blocks, first_key):
+            continue
+        count = min(BLOCK_KEYS, end - first_key)
+        keys = rows_of(key, at.batch, group, at.key_start + first_key, count)
+        values = rows_of(value, at.batch, group, at.key_start + first_key, count)
         keys_tainted = tainted[(first_key - span.key) // BLOCK_KEYS] != 0
-        masked = slopes_of_block(
-            first_key, keys, rows_of(value, batch, group, first_key, block), size, value_size, count, bounds, scores,
-            mask, dropout, of_mask, keys_tainted or rows_tainted, panels,
+        block_backward(
+            first_key, keys, values, size, value_size, at, bounds, scores, mask, dropout, options, span, keys_tainted,
+            rows_tainted, grad_mask, panels,
         )  # fmt: skip
-        diagonal = position + bounds.right - first_key
-        if of_mask:
-            start = batch * options[GRAD_STRIDES] + head * options[GRAD_STRIDES + 1]
-            start += first_row * options[GRAD_STRIDES + 2] + first_key * options[GRAD_STRIDES + 3]
-            target = simd.advance(simd.pointer_at(options[GRAD_MASK], query.dtype), start)
-            add_mask_gradient(
-                panels.slopes, panels.tile.width, block, count, diagonal, target, options[GRAD_STRIDES + 2],
-                options[GRAD_STRIDES + 3],
-            )  # fmt: skip
-        else:
-            add_products(
-                keys, size, count, diagonal, first_key - span.key, masked and keys_tainted, masked and rows_tainted,
-                panels,
-            )  # fmt: skip
     return True
 
 
@@ -175,50 +201,59 @@ def clear_sums(keys, panels):
 
 @kernel
 def span_backward(
-    query, key, value, out, lse, grad_out, grad_query, partial, options, span, scores, dropout_p, wide_tiles, tainted,
+    query, key, value, out, lse, grad_out, grad_query, partial, options, span, scale, softcap, dropout_p, tainted,
     buffer,
 ):  # fmt: skip
     """Go through a span: sequences, heads and tiles in order."""
-    heads, rows, size = query.shape[1:]
-    sharing = heads // key.shape[1]
+    heads, size = query.shape[1], query.shape[3]
     lanes = lanes_of(simd.pointer(query))
-    threshold, inverse_keep = np.uint64(dropout_p * F.WORDS), 1.0 / (1.0 - dropout_p)
-    chunk = options[CHUNK] if options[GRAD_MASK] == 0 else 0
-    for batch in range(span.batch, span.batch_end):
-        end = min(span.key_end, integer_at(options[F.KEY_LENGTHS], batch, key.shape[2]))
+    of_mask = options[GRAD_MASK] != 0
+    for sequence in range(span.sequence, span.sequence_end):
+        batch = 0 if options[F.QUERY_STARTS] != 0 else sequence
+        start, rows, key_start, keys = sequence_of(sequence, query, key, options)
+        held = max(min(span.key_end, keys) - span.key, 0)
+        wide_tiles, narrow_tiles = count_tiles(rows, lanes)
         for head in range(span.head, span.head_end):
-            mark_tainted(rows_of(key, batch, head // sharing, span.key, max(end - span.key, 0)), size, tainted)
-            for tile in range(span.tile, span.tile_end):
-                first_row, width = tile_rows(tile, lanes, wide_tiles)
-                count = min(width, rows - first_row)
-                panels = carve_panels(buffer, size, value.shape[3], chunk, width)
+            group = head // (heads // key.shape[1])
+            scores = scores_of(options, scale, softcap, query.itemsize, sequence, head)
+            mark_tainted(rows_of(key, batch, group, key_start + span.key, held), size, tainted)
+            for tile in range(span.tile, min(span.tile_end, wide_tiles + narrow_tiles)):
+                row, width = tile_rows(tile, lanes, wide_tiles)
+                at = Place(sequence, batch, head, start, row, min(width, rows - row), width, key_start, keys)
+                panels = carve_panels(buffer, size, value.shape[3], 0 if of_mask else options[CHUNK], width)
                 seed = np.uint64(options[F.SEED])
-                dropout = Dropout(threshold, inverse_keep, seed, batch * heads + head, first_row)
+                threshold, inverse_keep = np.uint64(dropout_p * F.WORDS), 1.0 / (1.0 - dropout_p)
+                dropout = Dropout(threshold, inverse_keep, seed, sequence * heads + head, row)
                 some = tile_backward(
-                    query, key, value, out, lse, grad_out, batch, head, first_row, count, span, scores, options,
-                    dropout, tainted, panels,
+                    query, key, value, out, lse, grad_out, at, span, scores, options, dropout, tainted, panels,
                 )  # fmt: skip
-                if some and options[GRAD_MASK] == 0:
-                    number = span.key // options[CHUNK]
-                    if number == 0:
-                        target = rows_of(grad_query, batch, head, first_row, count)
-                    else:
-                        target = rows_of(partial, (number - 1) * query.shape[0] + batch, head, first_row, count)
-                    add_grad_queries(size, scores.scale, panels, target)
+                if some and not of_mask:
+                    add_tile(grad_query, partial, at, span, scale, options, panels)
 
 
 @kernel
-def add_sums(grad_key, grad_value, options, span, scale, chunk, widest, buffer):
+def add_tile(grad_query, partial, at, span, scale, options, panels):
+    """Add the gradients of a tile's queries: of the first chunk of keys to the result, of others to their own array."""
+    chunk = span.key // options[CHUNK]
+    row = at.start + at.first_row
+    if chunk == 0:
+        target = rows_of(grad_query, at.batch, at.head, row, at.rows)
+    else:
+        target = rows_of(partial, (chunk - 1) * grad_query.shape[0] + at.batch, at.head, row, at.rows)
+    add_grad_queries(grad_query.shape[3], scale, panels, target)
+
+
+@kernel
+def add_sums(query, key, grad_key, grad_value, options, span, scale, panels):
     """Add an item's sums to the gradients of the keys and values that exist."""
-    size, value_size = grad_key.shape[3], grad_value.shape[3]
-    end = min(span.key_end, integer_at(options[F.KEY_LENGTHS], span.batch, span.key_end))
-    count = max(end - span.key, 0)
-    panels = carve_panels(buffer, size, value_size, chunk, widest)
+    _, _, key_start, keys = sequence_of(span.sequence, query, key, options)
+    batch = 0 if options[F.QUERY_STARTS] != 0 else span.sequence
     group = span.head // (span.head_end - span.head)
-    target = rows_of(grad_key, span.batch, group, span.key, count)
-    add_rows(panels.grad_keys, panels.columns, size, scale, target)
-    target = rows_of(grad_value, span.batch, group, span.key, count)
-    add_rows(panels.grad_values, panels.value_columns, value_size, 1.0, target)
+    first, count = key_start + span.key, max(min(span.key_end, keys) - span.key, 0)
+    target = rows_of(grad_key, batch, group, first, count)
+    add_rows(panels.grad_keys, panels.columns, grad_key.shape[3], scale, target)
+    target = rows_of(grad_value, batch, group, first, count)
+    add_rows(panels.grad_values, panels.value_columns, grad_value.shape[3], 1.0, target)
 
 
 def backward_items(
@@ -226,30 +261,31 @@ def backward_items(
     dropout_p, counter,
 ):  # fmt: skip
     """Take items until none is left."""
-    batches, heads, rows, size = query.shape
+    heads, rows, size = query.shape[1:]
     groups, keys, value_size = value.shape[1:]
     lanes = lanes_of(simd.pointer(query))
-    wide_tiles, narrow_tiles = count_tiles(rows, lanes)
-    tiles = wide_tiles + narrow_tiles
+    wide_tiles, narrow_tiles = count_tiles(rows if options[F.QUERY_STARTS] == 0 else options[F.LONGEST], lanes)
+    # Shorter ones of packed sequences can have more tiles, narrow ones; never more than this.
+    tiles = wide_tiles + narrow_tiles if options[F.QUERY_STARTS] == 0 else (rows + lanes - 1) // lanes
     widest = lanes * TILE_VECTORS if wide_tiles > 0 else lanes
     of_mask = options[GRAD_MASK] != 0
     chunk = 0 if of_mask else options[CHUNK]
     buffer = np.empty(panels_elements(size, value_size, chunk, widest, lanes, query.itemsize), query.dtype)
     tainted = np.empty(keys // BLOCK_KEYS + 1, np.uint8)
-    lowest = LOWEST_F32 if query.itemsize == 4 else LOWEST_F64
-    scores = Scores(scale, softcap, LOG2_E if options[F.MASK_KIND] == FLOAT_MASK else 1.0, lowest)
-    items = count_items(batches, heads, groups, tiles, options)
+    items = count_items(heads, groups, tiles, options)
     item = next_item(counter, -1)
     while item < items:
-        span = span_of(item, batches, heads, groups, tiles, keys, options)
+        number = integer_at(options[F.ITEMS], item, item)
+        span = span_of(number, heads, groups, tiles, keys, options)
+        panels = carve_panels(buffer, size, value_size, chunk, widest)
         if not of_mask:
-            clear_sums(span.key_end - span.key, carve_panels(buffer, size, value_size, chunk, widest))
+            clear_sums(min(chunk, keys - span.key), panels)
         span_backward(
-            query, key, value, out, lse, grad_out, grad_query, partial, options, span, scores, dropout_p,
-            wide_tiles, tainted, buffer,
+            query, key, value, out, lse, grad_out, grad_query, partial, options, span, scale, softcap, dropout_p,
+            tainted, buffer,
         )  # fmt: skip
         if not of_mask:
-            add_sums(grad_key, grad_value, options, span, scale, chunk, widest, buffer)
+            add_sums(query, key, grad_key, grad_value, options, span, scale, panels)
         item = next_item(counter, item)
 
 
@@ -289,16 +325,20 @@ def _chunks_of(groups, keys):
 
 def flash_backward(
     query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, grad_mask, mask_bool, mask_float,
-    query_offset, key_lengths, left, right, scale, softcap, dropout_p, seed,
+    query_offset, key_lengths, left, right, scale, softcap, dropout_p, seed, changes=UNCHANGED, score_mod_grad=0,
 ):  # fmt: skip
     """Add the gradients of attention to ``grad_query``, ``grad_key``, ``grad_value`` and, if given, ``grad_mask``.
 
     Arguments are those of `flash_forward`; ``out``, ``grad_out`` (B, H, L, Dv), ``lse`` (B, H, L), of any strides whose
     last axis is contiguous. ``grad_mask`` (B, H, L, S) is a view of any strides, 0 where the mask is stretched.
+    ``score_mod_grad`` is the address of the derivative of ``changes.score_mod``, over a panel as that is.
     """
     options = np.zeros(OPTIONS, np.int64)
-    options[: F.OPTIONS] = F._options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed)
+    options[: F.OPTIONS] = F._options(
+        left, right, mask_bool, mask_float, query_offset, key_lengths, seed, None, changes
+    )
     batches, keys, itemsize = query.shape[0], key.shape[2], query.itemsize
+    options[SEQUENCES], options[SCORE_MOD_GRAD] = batches, score_mod_grad
     options[CHUNK], options[CHUNKS] = _chunks_of(key.shape[1], keys)
     more = int(options[CHUNKS]) - 1
     partial = np.zeros((more * batches, *query.shape[1:]), query.dtype) if more else grad_query

@@ -12,9 +12,11 @@ import math
 from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
+from fastcore._core.work import call_by_address
 from fastcore.attention.kernels.backward_panels import add_to_keys, add_to_keys_where_kept, whole_steps
 from fastcore.attention.kernels.dropout import drop_weights
-from fastcore.attention.kernels.masking import NO_MASK
+from fastcore.attention.kernels.masking import NO_MASK, cap_scores
+from fastcore.attention.kernels.modify import modify_scores
 from fastcore.attention.kernels.panels import (
     add_values,
     add_values_where_kept,
@@ -84,45 +86,66 @@ def weigh_changed(keys, diagonal, unit, panels):
 
 
 @kernel
-def derive_cap(raw, derivative, vectors):
-    """derivative <- 1 - tanh(raw)^2, that of the soft cap; the division by the cap is in the scale of the queries."""
+def derive_scores(raw, derivative, keys, queries, width, first_position, first_key, scores, score_mod_grad):
+    """derivative <- how the scores change with the raw products, in the same units.
+
+    Of the soft cap 1 - tanh(raw)^2, the division by the cap being in the scale of the queries; of the user's function
+    what ``score_mod_grad``, the address of its derivative over a panel, makes of the score that it was given.
+    """
     lanes = lanes_of(raw)
-    for i in range(vectors):
-        capped = simd.tanh(simd.load(simd.advance(raw, i * lanes), lanes))
-        simd.store(simd.advance(derivative, i * lanes), simd.fma(-capped, capped, filled(raw, 1.0)))
+    vectors = keys * (width // lanes)
+    fill_panel(derivative, vectors, 1.0)
+    if score_mod_grad != 0:
+        copy_panel(raw, derivative, vectors)
+        if scores.softcap > 0:
+            cap_scores(derivative, vectors, scores.softcap)
+        address = simd.address_of(derivative)
+        arguments = (address, keys, queries, width, first_position, first_key, scores.batch, scores.head)
+        call_by_address(score_mod_grad, arguments)
+    if scores.softcap > 0:
+        for i in range(vectors):
+            capped = simd.tanh(simd.load(simd.advance(raw, i * lanes), lanes))
+            at = simd.advance(derivative, i * lanes)
+            simd.store(at, simd.load(at, lanes) * simd.fma(-capped, capped, filled(raw, 1.0)))
 
 
 @kernel
 def slopes_of_block(
-    first_key, keys, values, size, value_size, rows, bounds, scores, mask, dropout, of_mask, tainted, panels
-):
+    first_key, keys, values, size, value_size, rows, bounds, scores, score_mod_grad, mask, dropout, of_mask, tainted,
+    panels,
+):  # fmt: skip
     """Weights and gradients of the scores of a block; whether some pairs of it may be masked.
 
     With ``of_mask`` the gradients by what is added to the scores, else by the products of queries and keys. Where the
     inputs are ``tainted``, the masked scores stay in ``panels.tile.mask``.
     """
     tile = panels.tile
-    count = keys.length
-    vectors = count * (tile.width // lanes_of(tile.weights))
+    width, count = tile.width, keys.length
+    vectors = count * (width // lanes_of(tile.weights))
     diagonal = bounds.first_position + bounds.right - first_key
-    score_keys(keys, size, tile.queries, tile.weights, tile.peak, tile.width, diagonal)
-    score_keys(values, value_size, panels.grad_out, panels.slopes, tile.peak, tile.width, diagonal)
-    derived = scores.softcap > 0 and not of_mask
-    changed = derived or scores.unit != 1 or dropout.threshold > 0
+    score_keys(keys, size, tile.queries, tile.weights, tile.peak, width, diagonal)
+    score_keys(values, value_size, panels.grad_out, panels.slopes, tile.peak, width, diagonal)
+    changes = scores.softcap > 0 or scores.score_mod != 0
+    changed = changes or scores.unit != 1 or dropout.threshold > 0
     if changed:
         fill_panel(panels.factors, vectors, 1.0)
         fill_panel(panels.derivative, vectors, 1.0)
-    if derived:
-        derive_cap(tile.weights, panels.derivative, vectors)
+    if changes and not of_mask:
+        derive_scores(
+            tile.weights, panels.derivative, count, rows, width, bounds.first_position, first_key, scores,
+            score_mod_grad,
+        )  # fmt: skip
+    modify_scores(tile.weights, count, rows, tile.peak, width, bounds.first_position, first_key, diagonal, scores)
     last_key, last_position = first_key + count - 1, bounds.first_position + rows - 1
     bounded = first_key < last_position - bounds.left or last_key > bounds.first_position + bounds.right
-    masked = bounded or mask.kind != NO_MASK
-    if masked or scores.softcap > 0:
-        mask_block(first_key, count, rows, diagonal, bounds, scores, mask, tile)
+    # The user's function may give -inf to what it masks.
+    masked = bounded or mask.kind != NO_MASK or scores.score_mod != 0
+    if masked:
+        mask_block(first_key, count, rows, diagonal, bounds, mask, tile)
         if tainted:
             copy_panel(tile.weights, tile.mask, vectors)
     if dropout.threshold > 0:
-        drop_weights(panels.factors, count, tile.width, first_key, dropout)
+        drop_weights(panels.factors, count, width, first_key, dropout)
     if changed:
         weigh_changed(count, diagonal, scores.unit, panels)
     else:
