@@ -36,19 +36,7 @@ def differentiable_mask(mask: np.ndarray | None, wanted: bool) -> None:
         raise ValueError(f"return_grad_mask needs a float attn_mask: only what is added has a gradient. Got {got}.")
 
 
-def not_yet(
-    mask: Any, dropout_p: float, window: Any, softcap: float, alibi_slopes: Any, sinks: Any, block_mask: Any,
-    score_mod: Any,
-) -> None:  # fmt: skip
-    for name, given in (
-        ("attn_mask", mask is not None),
-        ("dropout_p", dropout_p > 0.0),
-        ("window", window is not None),
-        ("softcap", softcap > 0.0),
-        ("alibi_slopes", alibi_slopes is not None),
-        ("sinks", sinks is not None),
-        ("block_mask", block_mask is not None),
-        ("score_mod", score_mod is not None),
-    ):
-        if given:
-            raise ValueError(f"{name} has no gradient yet. Leave it out.")
+def sinks_for_gradient(sinks: Any, wanted: bool) -> None:
+    """`return_grad_sinks` needs sinks."""
+    if wanted and sinks is None:
+        raise ValueError("return_grad_sinks needs sinks, as the forward call had them. Got none.")

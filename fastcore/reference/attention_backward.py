@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore.reference.attention import attention_weights, repeat_heads, weigh_values
+from fastcore.reference.attention import attention_weights, per_head, repeat_heads, weigh_values
 from fastcore.reference.philox import dropout_mask
 
 
@@ -24,22 +24,26 @@ def scaled_dot_product_attention_backward(
     enable_gqa: bool | None = None,
     window: tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
+    alibi_slopes: Any = None,
+    sinks: Any = None,
+    block_mask: Any = None,
     query_offset: Any = 0,
     key_lengths: Any = None,
     seed: int = 0,
     return_grad_mask: bool = False,
+    return_grad_sinks: bool = False,
 ) -> tuple[np.ndarray, ...]:
     """Twin of `fastcore.scaled_dot_product_attention_backward`; float64 in gives float64 throughout, all else float32.
 
     Parameters
     ----------
     grad_out, out : (..., H, L, Dv); query, key, value : as in `scaled_dot_product_attention`
-    lse : (..., H, L), not looked at: the weights are computed anew
+    lse : (..., H, L), of which only the weights of the sinks are taken: those of the keys are computed anew
     attn_mask, ... : as in the public function
 
     Returns
     -------
-    grad_query, grad_key, grad_value, and with `return_grad_mask` grad_mask: shapes and dtypes of the arguments
+    grad_query, grad_key, grad_value, then if asked for grad_mask and grad_sinks: shapes and dtypes of the arguments
     """
     query, key, value = (np.asarray(x) for x in (query, key, value))
     compute: Any = np.float64 if query.dtype == np.float64 else np.float32
@@ -54,6 +58,9 @@ def scaled_dot_product_attention_backward(
         scale=scale,
         window=window,
         softcap=softcap,
+        alibi_slopes=alibi_slopes,
+        sinks=sinks,
+        block_mask=block_mask,
         query_offset=query_offset,
         key_lengths=key_lengths,
     )
@@ -76,7 +83,15 @@ def scaled_dot_product_attention_backward(
     found = [_summed_to(gradient, x.shape).astype(x.dtype) for gradient, x in sums]
     if return_grad_mask:
         mask = np.asarray(attn_mask)
-        found.append(_summed_to(grad_mask, (1,) * (grad_mask.ndim - mask.ndim) + mask.shape).reshape(mask.shape))
+        stretched = _summed_to(grad_mask, (1,) * (grad_mask.ndim - mask.ndim) + mask.shape)
+        found.append(stretched.reshape(mask.shape).astype(mask.dtype))
+    if return_grad_sinks:
+        # A sink has a weight and no value: minus that weight times what the keys' share of the result came to.
+        with np.errstate(invalid="ignore"):
+            weight = np.exp(per_head(sinks, weights.shape).astype(compute) - np.asarray(lse)[..., None])
+        by_row = np.where(weight > 0, -weight * mean, compute(0))
+        by_head = np.moveaxis(by_row, -3, -1) if by_row.ndim > 2 else by_row[..., None]
+        found.append(by_head.reshape(-1, np.size(sinks)).sum(axis=0).astype(np.asarray(sinks).dtype))
     return tuple(found)
 
 
