@@ -19,7 +19,7 @@ from fastcore._core.jit import kernel
 from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
 from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import SharedWork, call_by_address, next_item
-from fastcore.attention.kernels import forward as F
+from fastcore.attention.kernels import options as F
 from fastcore.attention.kernels.backward_panels import (
     add_grad_queries,
     add_rows,
@@ -33,16 +33,10 @@ from fastcore.attention.kernels.backward_tile import (
     block_rows,
     slopes_of_block,
 )
-from fastcore.attention.kernels.forward import (
-    blocks_of,
-    count_tiles,
-    integer_at,
-    mask_of,
-    rows_of,
-    scores_of,
-    tile_rows,
-)
+from fastcore.attention.kernels.blocks import FLOAT32
+from fastcore.attention.kernels.forward import NS_PER_FMA_BYTE, WORDS, count_tiles, tile_rows
 from fastcore.attention.kernels.masking import BLOCK_KEYS, all_finite
+from fastcore.attention.kernels.options import blocks_of, integer_at, mask_of, rows_of, scores_of
 from fastcore.attention.kernels.panels import fill_panel
 from fastcore.attention.kernels.query_tile import is_empty
 from fastcore.attention.kernels.softmax import LOG2_E
@@ -215,14 +209,14 @@ def span_backward(
         wide_tiles, narrow_tiles = count_tiles(rows, lanes)
         for head in range(span.head, span.head_end):
             group = head // (heads // key.shape[1])
-            scores = scores_of(options, scale, softcap, query.itemsize, sequence, head)
+            scores = scores_of(FLOAT32, options, scale, softcap, query.itemsize, sequence, head)
             mark_tainted(rows_of(key, batch, group, key_start + span.key, held), size, tainted)
             for tile in range(span.tile, min(span.tile_end, wide_tiles + narrow_tiles)):
                 row, width = tile_rows(tile, lanes, wide_tiles)
                 at = Place(sequence, batch, head, start, row, min(width, rows - row), width, key_start, keys)
                 panels = carve_panels(buffer, size, value.shape[3], 0 if of_mask else options[CHUNK], width)
                 seed = np.uint64(options[F.SEED])
-                threshold, inverse_keep = np.uint64(dropout_p * F.WORDS), 1.0 / (1.0 - dropout_p)
+                threshold, inverse_keep = np.uint64(dropout_p * WORDS), 1.0 / (1.0 - dropout_p)
                 dropout = Dropout(threshold, inverse_keep, seed, sequence * heads + head, row)
                 some = tile_backward(
                     query, key, value, out, lse, grad_out, at, span, scores, options, dropout, tainted, panels,
@@ -334,7 +328,7 @@ def flash_backward(
     ``score_mod_grad`` is the address of the derivative of ``changes.score_mod``, over a panel as that is.
     """
     options = np.zeros(OPTIONS, np.int64)
-    options[: F.OPTIONS] = F._options(
+    options[: F.OPTIONS] = F.options_of(
         left, right, mask_bool, mask_float, query_offset, key_lengths, seed, None, changes
     )
     batches, keys, itemsize = query.shape[0], key.shape[2], query.itemsize
@@ -345,7 +339,7 @@ def flash_backward(
     arrays = (query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, partial)
     numbers = (scale, softcap, dropout_p)
     work = _BACKWARD_F32 if itemsize == 4 else _BACKWARD_F64
-    cost_ns = (query.size + out.size) * keys * itemsize * F.NS_PER_FMA_BYTE
+    cost_ns = (query.size + out.size) * keys * itemsize * NS_PER_FMA_BYTE
     work(2.5 * cost_ns, *arrays, options, *numbers)
     for n in range(more):
         grad_query += partial[n * batches : (n + 1) * batches]

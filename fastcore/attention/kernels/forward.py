@@ -10,25 +10,43 @@ from fastcore._core.jit import kernel
 from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
 from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import ALONE, COUNTER, Direct, SharedWork, call_by_address, next_item
-from fastcore.attention.kernels.masking import BLOCK_KEYS, BOOL_MASK, FLOAT_MASK, NO_MASK
+from fastcore.attention.kernels.blocks import FLOAT32, FLOAT64
+from fastcore.attention.kernels.masking import BLOCK_KEYS, NO_MASK
+from fastcore.attention.kernels.options import (
+    ITEM_COUNT,
+    ITEMS,
+    KEY,
+    KEY_LENGTHS,
+    KEY_STARTS,
+    LEFT,
+    LONGEST,
+    LSE,
+    MASK_KIND,
+    OUT,
+    QUERY,
+    QUERY_OFFSET,
+    QUERY_STARTS,
+    RIGHT,
+    SEED,
+    STORAGE,
+    VALUE,
+    blocks_of,
+    enter_halves,
+    integer_at,
+    mask_of,
+    options_of,
+    scores_of,
+    stored_rows_of,
+)
+from fastcore.attention.kernels.pairs import BFLOAT_PAIRS
 from fastcore.attention.kernels.query_tile import attend_tile
-from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, LOWEST_F64
-from fastcore.attention.kernels.views import UNCHANGED, Blocks, Bounds, Dropout, Mask, Place, Rows, Scores, Scratch
+from fastcore.attention.kernels.storage_formats import F32
+from fastcore.attention.kernels.views import UNCHANGED, Bounds, Dropout, Place, Scratch
 
 # Serial nanoseconds of a multiplication and addition, for the choice between serial and parallel: 100 GFLOP/s, 50 in
 # float64.
 NS_PER_FMA_BYTE = 0.02 / 4
 WORDS = 4294967296.0
-
-# Places in the array of options; addresses are 0 where there is no such array.
-LEFT, RIGHT, SEED, MASK_KIND, MASK, QUERY_OFFSET, KEY_LENGTHS, LSE, SCORE_MOD = range(9)
-SLOPES, SLOPES_STRIDE, SINKS, BLOCKS = range(9, 13)
-MASK_STRIDES, BLOCK_STRIDES = 13, 17
-# Of packed sequences (arrays of one batch): where their rows start (B + 1) and the rows of the longest.
-QUERY_STARTS, KEY_STARTS, LONGEST = range(21, 24)
-# The order in which items are taken, as their numbers; without it all, as they are numbered.
-ITEMS, ITEM_COUNT = 24, 25
-OPTIONS = ITEM_COUNT + 1
 
 
 @kernel
@@ -38,25 +56,10 @@ def align_up(pointer, address, itemsize):
 
 
 @kernel
-def row_pointer(array, batch, head, row):
-    """Pointer to the first element of a row of a (B, H, L, ...) array."""
-    strides = array.strides
-    return simd.advance(
-        simd.pointer(array), (batch * strides[0] + head * strides[1] + row * strides[2]) // array.itemsize
-    )
-
-
-@kernel
 def copy_elements(source, target, count):
     """Copy ``count`` elements."""
     for i in range(count):
         simd.store_scalar(simd.advance(target, i), simd.load_scalar(simd.advance(source, i)))
-
-
-@kernel
-def rows_of(array, batch, head, first_row, count):
-    """``count`` rows of one head."""
-    return Rows(row_pointer(array, batch, head, first_row), array.strides[2] // array.itemsize, count)
 
 
 @kernel
@@ -80,16 +83,16 @@ def tile_rows(tile, lanes, wide_tiles):
 
 
 @kernel
-def scratch_elements(size, value_size, masked, width, itemsize):
-    """Elements of the buffer that `carve_scratch` divides."""
+def scratch_elements(size, value_size, masked, width, itemsize, columns):
+    """Elements of the buffer that `carve_scratch` divides; ``columns`` are those of a row of `Scratch.block_keys`."""
     rows = size + (value_size + NARROW_ROWS) + (BLOCK_KEYS + NARROW_ROWS) + 3 + BLOCK_KEYS
     if masked:
         rows += BLOCK_KEYS
-    return rows * width + 64 // itemsize
+    return rows * width + 2 * BLOCK_KEYS * columns + 64 // itemsize
 
 
 @kernel
-def carve_scratch(buffer, size, value_size, width):
+def carve_scratch(buffer, size, value_size, width, columns):
     """Panels of ``width`` queries inside one buffer; products may overhang theirs by `NARROW_ROWS` rows."""
     queries = align_up(simd.pointer(buffer), buffer.ctypes.data, buffer.itemsize)
     accumulated = simd.advance(queries, size * width)
@@ -97,26 +100,13 @@ def carve_scratch(buffer, size, value_size, width):
     peak = simd.advance(weights, (BLOCK_KEYS + NARROW_ROWS) * width)
     reference = simd.advance(peak, width)
     total = simd.advance(reference, width)
-    mask = simd.advance(total, width)
+    block_keys = simd.advance(total, width)
+    block_values = simd.advance(block_keys, BLOCK_KEYS * columns)
+    mask = simd.advance(block_values, BLOCK_KEYS * columns)
     mask_rows = simd.advance(mask, BLOCK_KEYS * width)
-    return Scratch(width, queries, weights, accumulated, mask, mask_rows, peak, reference, total)
-
-
-@kernel
-def mask_of(options, dtype, batch, head, first_row):
-    """The tile's rows of the mask, if there is one."""
-    start = batch * options[MASK_STRIDES] + head * options[MASK_STRIDES + 1] + first_row * options[MASK_STRIDES + 2]
-    kept = simd.advance(simd.pointer_at(options[MASK], simd.u8), start)
-    added = simd.advance(simd.pointer_at(options[MASK], dtype), start)
-    return Mask(options[MASK_KIND], kept, added, (options[MASK_STRIDES + 2], options[MASK_STRIDES + 3]))
-
-
-@kernel
-def integer_at(address, index, default):
-    """Element of an int64 array given by its address; the default without an array."""
-    if address == 0:
-        return default
-    return simd.load_scalar(simd.advance(simd.pointer_at(address, simd.i64), index))
+    return Scratch(
+        width, queries, weights, accumulated, mask, mask_rows, peak, reference, total, block_keys, block_values
+    )
 
 
 @kernel
@@ -150,41 +140,15 @@ def place_of(item, tiles, query, key, options, lanes):
 
 
 @kernel
-def float_at(address, index, default):
-    """Element of a float64 array given by its address; the default without an array."""
-    if address == 0:
-        return default
-    return simd.load_scalar(simd.advance(simd.pointer_at(address, simd.f64), index))
-
-
-@kernel
-def blocks_of(options, batch, head, first_row):
-    """The tile's row of the block mask, if there is one: a tile never crosses the blocks' edges."""
-    start = batch * options[BLOCK_STRIDES] + head * options[BLOCK_STRIDES + 1]
-    start += first_row // BLOCK_KEYS * options[BLOCK_STRIDES + 2]
-    kept = simd.advance(simd.pointer_at(options[BLOCKS], simd.u8), start)
-    return Blocks(options[BLOCKS], kept, options[BLOCK_STRIDES + 3])
-
-
-@kernel
-def scores_of(options, scale, softcap, itemsize, batch, head):
-    """How the products of one head become scores: natural where something natural is added to them."""
-    natural = options[MASK_KIND] == FLOAT_MASK or options[SCORE_MOD] != 0
-    slope = float_at(options[SLOPES], batch * options[SLOPES_STRIDE] + head, 0.0)
-    sink = float_at(options[SINKS], head, -math.inf)
-    lowest = LOWEST_F32 if itemsize == 4 else LOWEST_F64
-    unit = LOG2_E if natural else 1.0
-    return Scores(scale, softcap, unit, lowest, options[SCORE_MOD], batch, head, slope, sink)
-
-
-def attend_items(query, key, value, out, options, scale, softcap, dropout_p, counter):
+def attend_items(kind, query, key, value, out, options, scale, softcap, dropout_p, counter):
     """Take (sequence, head, tile of queries) items until none is left."""
     heads, rows, size = query.shape[1:]
     value_size = value.shape[3]
     lanes = lanes_of(simd.pointer(query))
     items, tiles, widest = count_items(query, options, lanes)
     masked = options[MASK_KIND] != NO_MASK
-    buffer = np.empty(scratch_elements(size, value_size, masked, widest, query.itemsize), query.dtype)
+    columns = kind.columns(size, value_size, options[STORAGE])
+    buffer = np.empty(scratch_elements(size, value_size, masked, widest, query.itemsize, columns), query.dtype)
     item = next_item(counter, -1)
     while item < items:
         at = place_of(item, tiles, query, key, options, lanes)
@@ -192,16 +156,17 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
         position = at.first_row + integer_at(options[QUERY_OFFSET], at.sequence, 0)
         keep = 1.0 - dropout_p
         threshold = np.uint64(dropout_p * WORDS)
-        scratch = carve_scratch(buffer, size, value_size, at.width)
+        scratch = carve_scratch(buffer, size, value_size, at.width, columns)
         attend_tile(
-            rows_of(query, at.batch, at.head, at.start + at.first_row, at.rows),
-            rows_of(key, at.batch, group, at.key_start, at.keys),
-            rows_of(value, at.batch, group, at.key_start, at.keys),
-            rows_of(out, at.batch, at.head, at.start + at.first_row, at.rows),
+            kind,
+            stored_rows_of(query, QUERY, options, at.batch, at.head, at.start + at.first_row, at.rows),
+            stored_rows_of(key, KEY, options, at.batch, group, at.key_start, at.keys),
+            stored_rows_of(value, VALUE, options, at.batch, group, at.key_start, at.keys),
+            stored_rows_of(out, OUT, options, at.batch, at.head, at.start + at.first_row, at.rows),
             size,
             value_size,
             Bounds(position, options[LEFT], options[RIGHT]),
-            scores_of(options, scale, softcap, query.itemsize, at.sequence, at.head),
+            scores_of(kind, options, scale, softcap, query.itemsize, at.sequence, at.head),
             mask_of(options, query.dtype, at.batch, at.head, at.first_row),
             blocks_of(options, at.batch, at.head, at.first_row),
             Dropout(threshold, 1.0 / keep, np.uint64(options[SEED]), at.sequence * heads + at.head, at.first_row),
@@ -213,8 +178,23 @@ def attend_items(query, key, value, out, options, scale, softcap, dropout_p, cou
         item = next_item(counter, item)
 
 
+def attend_float32(query, key, value, out, options, scale, softcap, dropout_p, counter):
+    """Items of float32, or of half precision computed in it."""
+    attend_items(FLOAT32, query, key, value, out, options, scale, softcap, dropout_p, counter)
+
+
+def attend_float64(query, key, value, out, options, scale, softcap, dropout_p, counter):
+    """Items of float64."""
+    attend_items(FLOAT64, query, key, value, out, options, scale, softcap, dropout_p, counter)
+
+
+def attend_pairs(query, key, value, out, options, scale, softcap, dropout_p, counter):
+    """Items of bfloat16, or of float32 rounded to it, multiplied as it."""
+    attend_items(BFLOAT_PAIRS, query, key, value, out, options, scale, softcap, dropout_p, counter)
+
+
 def attend_parallel(body, workers, query, key, value, out, options, scale, softcap, dropout_p, counter):
-    """`attend_items` in ``workers`` threads."""
+    """Such a body in ``workers`` threads."""
     for _ in prange(workers):
         call_by_address(body, (query, key, value, out, options, scale, softcap, dropout_p, counter))
 
@@ -225,46 +205,13 @@ def _argument_types(dtype):
     return [read, read, read, types.Array(dtype, 4, "A"), options, types.float64, types.float64, types.float64]
 
 
-_FORWARD_F32 = SharedWork(attend_items, attend_parallel, _argument_types(types.float32))
-_FORWARD_F64 = SharedWork(attend_items, attend_parallel, _argument_types(types.float64))
+_FORWARD_F32 = SharedWork(attend_float32, attend_parallel, _argument_types(types.float32))
+_FORWARD_F64 = SharedWork(attend_float64, attend_parallel, _argument_types(types.float64))
+_FORWARD_PAIRS = SharedWork(attend_pairs, _FORWARD_F32, _argument_types(types.float32))
 
 
-def _options(
-    left, right, mask_bool=None, mask_float=None, query_offset=None, key_lengths=None, seed=0, lse=None,
-    changes=UNCHANGED,
-):  # fmt: skip
-    """What most calls leave out, as one array: each array argument of a compiled function costs 0.1 us a call."""
-    options = np.zeros(OPTIONS, np.int64)
-    options[LEFT] = left
-    options[RIGHT] = right
-    options[SEED] = np.uint64(seed).astype(np.int64)
-    mask = mask_bool if mask_float is None else mask_float
-    if mask is not None:
-        options[MASK_KIND] = BOOL_MASK if mask_float is None else FLOAT_MASK
-        options[MASK] = mask.ctypes.data
-        options[MASK_STRIDES : MASK_STRIDES + 4] = [stride // mask.itemsize for stride in mask.strides]
-    for place, array in ((QUERY_OFFSET, query_offset), (KEY_LENGTHS, key_lengths), (LSE, lse)):
-        if array is not None:
-            options[place] = array.ctypes.data
-    if changes is not UNCHANGED:
-        _add_changes(options, changes)
-    return options
-
-
-def _add_changes(options, changes):
-    """What changes the scores, as options."""
-    options[SCORE_MOD] = changes.score_mod
-    for place, array in ((SLOPES, changes.slopes), (SINKS, changes.sinks), (BLOCKS, changes.blocks)):
-        if array is not None:
-            options[place] = array.ctypes.data
-    if changes.slopes is not None and changes.slopes.shape[0] > 1:
-        options[SLOPES_STRIDE] = changes.slopes.shape[1]
-    if changes.blocks is not None:
-        options[BLOCK_STRIDES : BLOCK_STRIDES + 4] = changes.blocks.strides
-
-
-_PLAIN = _options(NO_BOUND, NO_BOUND)
-_CAUSAL = _options(NO_BOUND, 0)
+_PLAIN = options_of(NO_BOUND, NO_BOUND)
+_CAUSAL = options_of(NO_BOUND, 0)
 
 
 @kernel
@@ -277,7 +224,7 @@ def is_plain(array):
 
 
 def attend_small(body, query, key, value, out, options, alone):
-    """`attend_items` if the shapes are in order and there is not enough work for threads; whether that was so."""
+    """`attend_float32` if the shapes are in order and there is not enough work for threads; whether that was so."""
     batch, heads, rows, size = query.shape
     groups, keys, value_size = value.shape[1], value.shape[2], value.shape[3]
     if query.size == 0 or value.size == 0 or heads % groups != 0:
@@ -341,13 +288,16 @@ def flash_forward(
     lse,
     packed=None,
     changes=UNCHANGED,
+    storage=F32,
+    as_bfloat=False,
 ):
     """Attention of validated arguments, written into ``out`` and ``lse``.
 
     query (B, H, L, D), key (B, G, S, D), value (B, G, S, Dv), out (B, H, L, Dv): one of float32 and float64, last axis
     contiguous; B = 1 with ``packed`` sequences, whose number is then that of offsets. Masks (B, H, L, S) or None;
     query_offset, key_lengths (B,) int64 or None; left, right: `NO_BOUND` where open; softcap 0 for none;
-    0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None; changes: see `Changes`.
+    0 <= dropout_p < 1; lse (B, H, L), C-contiguous, or None; changes: see `Changes`. Of ``storage`` F16 and BF16 the
+    four arrays hold the bits, uint16. ``as_bfloat``: multiply as bfloat16, float32 or BF16.
     """
     batches, heads, rows, _ = query.shape
     groups = key.shape[1]
@@ -358,7 +308,7 @@ def flash_forward(
             key_lengths = keys_up_to(right, query_offset, key_lengths, batches, key.shape[2])
             right = NO_BOUND
     # The addresses in here are good as long as the caller's arrays, which this frame refers to until the end.
-    options = _options(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse, changes)
+    options = options_of(left, right, mask_bool, mask_float, query_offset, key_lengths, seed, lse, changes)
     itemsize = query.itemsize
     fmas = (query.size + out.size) * key.shape[2]
     if packed is not None:
@@ -366,5 +316,12 @@ def flash_forward(
         options[ITEMS], options[ITEM_COUNT] = packed.items.ctypes.data, packed.items.size
         options[LONGEST] = packed.longest
         fmas = packed.pairs * heads * (query.shape[3] + out.shape[3])
-    work = _FORWARD_F32 if itemsize == 4 else _FORWARD_F64
-    work(fmas * itemsize * NS_PER_FMA_BYTE, query, key, value, out, options, scale, softcap, dropout_p)
+    # Kept alive here too: the addresses in the options are theirs.
+    arrays = (query, key, value, out)
+    if storage != F32:
+        options[STORAGE] = storage
+        places = (QUERY, KEY, VALUE, OUT)
+        query, key, value, out = (enter_halves(x, place, options) for x, place in zip(arrays, places, strict=True))
+    work = _FORWARD_PAIRS if as_bfloat else _FORWARD_F64 if itemsize == 8 else _FORWARD_F32
+    fma_bytes = 2 if as_bfloat else query.itemsize
+    work(fmas * fma_bytes * NS_PER_FMA_BYTE, query, key, value, out, options, scale, softcap, dropout_p)

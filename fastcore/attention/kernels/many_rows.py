@@ -14,6 +14,7 @@ from fastcore._core.jit import kernel
 from fastcore._core.validate import NO_BOUND
 from fastcore._core.work import Direct
 from fastcore.attention.kernels import records as R
+from fastcore.attention.kernels.blocks import FLOAT32
 from fastcore.attention.kernels.dequantize import load_rows
 from fastcore.attention.kernels.emit_rows import LANES
 from fastcore.attention.kernels.forward import carve_scratch, count_tiles, scratch_elements, tile_rows
@@ -23,7 +24,7 @@ from fastcore.attention.kernels.query_tile import attend_block, start_tile
 from fastcore.attention.kernels.softmax import LOWEST_F32, normalise
 from fastcore.attention.kernels.storage_formats import F32
 from fastcore.attention.kernels.stored_rows import fill_table, padded, position_of, span_of
-from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores
+from fastcore.attention.kernels.views import Bounds, Dropout, Mask, Rows, Scores, Stored
 
 FLOAT_BYTES = 4
 
@@ -31,7 +32,7 @@ FLOAT_BYTES = 4
 @kernel
 def many_rows_elements(size, value_size, columns, value_columns, width):
     """Elements of scratch: the panels of flash attention, and a block of keys and of values."""
-    return scratch_elements(size, value_size, False, width, FLOAT_BYTES) + BLOCK_KEYS * (columns + value_columns)
+    return scratch_elements(size, value_size, False, width, FLOAT_BYTES, 0) + BLOCK_KEYS * (columns + value_columns)
 
 
 @kernel
@@ -79,8 +80,8 @@ def attend_range(begin, end, bounds, rows, group, span, record, layout, scores, 
         last_key = first_key + count - 1
         bounded = first_key < last_query - bounds.left or last_key > bounds.first_position + bounds.right
         attend_block(
-            first_key, keys, values, layout[R.SIZE], layout[R.VALUE_SIZE], rows, bounded, bounds, scores, mask, dropout,
-            scratch,
+            FLOAT32, first_key, keys, values, layout[R.SIZE], layout[R.VALUE_SIZE], rows, bounded, bounds, scores, mask,
+            dropout, scratch,
         )  # fmt: skip
 
 
@@ -97,13 +98,14 @@ def attend_many(record, layout, scale, softcap, item, buffer, table):
     span = span_of(record, layout, first_position)
     right = 0 if layout[R.CAUSAL] != 0 else NO_BOUND
     end = span.keys if layout[R.CAUSAL] == 0 else span.keys - (new - first_row - count)
-    scratch = carve_scratch(buffer, size, value_size, width)
-    elements = scratch_elements(size, value_size, False, width, FLOAT_BYTES)
+    scratch = carve_scratch(buffer, size, value_size, width, 0)
+    elements = scratch_elements(size, value_size, False, width, FLOAT_BYTES, 0)
     panel = simd.advance(simd.pointer(buffer), elements)
     scores = Scores(scale, softcap, 1.0, LOWEST_F32, 0, 0, 0, 0.0, -math.inf)
     query = simd.pointer_at(record[R.QUERY], simd.f32)
     at = simd.advance(query, head * record[R.QUERY_HEAD] + first_row * record[R.QUERY_TOKEN])
-    start_tile(Rows(at, record[R.QUERY_TOKEN], count), size, value_size, scores, scratch)
+    queries = Stored(at, simd.pointer_at(0, simd.u16), record[R.QUERY_TOKEN], count, F32)
+    start_tile(FLOAT32, queries, size, value_size, scores, scratch)
     group = head // (layout[R.HEADS] // layout[R.GROUPS])
     rows = simd.pointer(table)
     open_left = Bounds(first_position, NO_BOUND, right)

@@ -8,7 +8,7 @@ from fastcore._core import simd
 from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lanes_of
 from fastcore._core.work import SharedWork, call_by_address, next_item
-from fastcore.attention.kernels.forward import row_pointer
+from fastcore.attention.kernels.options import row_pointer
 
 # Serial cost of a row (two exp, a log) and of one of its elements (three streams through memory), for the choice
 # between serial and parallel.

@@ -15,36 +15,29 @@ from fastcore.attention.kernels.masking import (
     BLOCK_KEYS,
     NO_MASK,
     add_mask_panel,
-    all_finite,
     bound_scores,
     expand_mask,
 )
 from fastcore.attention.kernels.modify import modify_scores
-from fastcore.attention.kernels.panels import (
-    add_values,
-    add_values_where_kept,
-    copy_panel,
-    fill_panel,
-    pack_rows,
-    scale_panel,
-    score_keys,
-    write_rows,
-)
+from fastcore.attention.kernels.panels import copy_panel, fill_panel
 from fastcore.attention.kernels.softmax import LOG2_E, exponentiate, normalise, raise_reference
-from fastcore.attention.kernels.views import Rows
 
 
 @kernel
-def start_tile(queries, size, value_size, scores, scratch):
+def product_factor(scores):
+    """What the products of queries and keys are multiplied with: all that needs nothing but a factor."""
+    return scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
+
+
+@kernel
+def start_tile(kind, queries, size, value_size, scores, scratch):
     """Pack the scaled queries and reset the sums. The scale takes in what else can be multiplied beforehand.
 
     A sink is the first of the summed weights: 1 relative to itself.
     """
     width = scratch.width
-    vectors = width // lanes_of(queries.pointer)
-    pack_rows(queries, size, scratch.queries, width)
-    factor = scores.scale / scores.softcap if scores.softcap > 0 else scores.scale * LOG2_E / scores.unit
-    scale_panel(scratch.queries, size * vectors, factor)
+    vectors = width // lanes_of(scratch.total)
+    kind.pack_queries(queries, size, product_factor(scores), scratch)
     fill_panel(scratch.reference, vectors, max(scores.sink * LOG2_E / scores.unit, scores.lowest))
     fill_panel(scratch.total, vectors, 1.0 if scores.sink > -math.inf else 0.0)
     fill_panel(scratch.accumulated, value_size * vectors, 0.0)
@@ -63,29 +56,35 @@ def mask_block(first_key, count, rows, diagonal, bounds, mask, scratch):
 
 
 @kernel
-def attend_block(first_key, keys, values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch):
+def attend_block(
+    kind, first_key, keys, values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch
+):  # fmt: skip
     """One block of keys: changed and masked scores, weights, and the weighted values added to the accumulated ones."""
     width = scratch.width
     count = keys.length
     diagonal = bounds.first_position + bounds.right - first_key
-    fill_panel(scratch.peak, width // lanes_of(scratch.peak), -math.inf)
-    score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width, diagonal)
+    vectors = width // lanes_of(scratch.peak)
+    fill_panel(scratch.peak, vectors, -math.inf)
+    kind.score_keys(keys, size, scratch.queries, scratch.weights, scratch.peak, width, diagonal)
+    scaled = kind.scale_products(scratch.weights, count * vectors, product_factor(scores))
     modify_scores(scratch.weights, count, rows, scratch.peak, width, bounds.first_position, first_key, diagonal, scores)
     guarded = False
-    if bounded or scores.softcap > 0 or scores.score_mod != 0 or mask.kind != NO_MASK:
+    if bounded or scaled or scores.softcap > 0 or scores.score_mod != 0 or mask.kind != NO_MASK:
         mask_block(first_key, count, rows, diagonal, bounds, mask, scratch)
         # Weight 0 times a NaN would be NaN: values behind a mask are looked at, 2 % of the work of the block.
-        guarded = not all_finite(values, value_size)
+        guarded = not kind.all_finite(values, value_size)
         if guarded:
-            copy_panel(scratch.weights, scratch.mask, count * (width // lanes_of(scratch.weights)))
+            copy_panel(scratch.weights, scratch.mask, count * vectors)
     raise_reference(scratch.peak, scratch.reference, scratch.total, scratch.accumulated, value_size, width, scores.unit)
     exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit, diagonal)
     if dropout.threshold > 0:
         drop_weights(scratch.weights, count, width, first_key, dropout)
     if guarded:
-        add_values_where_kept(values, value_size, scratch.weights, scratch.mask, scratch.accumulated, width, diagonal)
+        kind.add_values_where_kept(
+            values, value_size, scratch.weights, scratch.mask, scratch.block_keys, scratch.accumulated, width, diagonal
+        )
     else:
-        add_values(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
+        kind.add_values(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
 
 
 @kernel
@@ -96,9 +95,9 @@ def is_empty(blocks, first_key):
 
 
 @kernel
-def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, mask, blocks, dropout, scratch):
+def attend_tile(kind, queries, keys, values, out, size, value_size, bounds, scores, mask, blocks, dropout, scratch):
     """Attend the queries of a tile to their keys; the natural log-sum-exps are left in ``scratch.total``."""
-    start_tile(queries, size, value_size, scores, scratch)
+    start_tile(kind, queries, size, value_size, scores, scratch)
     rows = queries.length
     last_position = bounds.first_position + rows - 1
     begin = max(0, bounds.first_position - bounds.left) // BLOCK_KEYS * BLOCK_KEYS
@@ -109,10 +108,11 @@ def attend_tile(queries, keys, values, out, size, value_size, bounds, scores, ma
         count = min(BLOCK_KEYS, end - first_key)
         last_key = first_key + count - 1
         bounded = first_key < last_position - bounds.left or last_key > bounds.first_position + bounds.right
-        block_keys = Rows(simd.advance(keys.pointer, first_key * keys.stride), keys.stride, count)
-        block_values = Rows(simd.advance(values.pointer, first_key * values.stride), values.stride, count)
+        block_keys = kind.load_keys(keys, first_key, count, size, scratch.block_keys)
+        block_values = kind.load_values(values, first_key, count, value_size, scratch.block_values)
         attend_block(
-            first_key, block_keys, block_values, size, value_size, rows, bounded, bounds, scores, mask, dropout, scratch
-        )
+            kind, first_key, block_keys, block_values, size, value_size, rows, bounded, bounds, scores, mask, dropout,
+            scratch,
+        )  # fmt: skip
     normalise(scratch.accumulated, value_size, scratch.reference, scratch.total, scratch.width, scores.unit)
-    write_rows(scratch.accumulated, scratch.width, value_size, out)
+    kind.put_rows(scratch, value_size, out)

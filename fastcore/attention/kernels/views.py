@@ -11,6 +11,43 @@ class Rows(NamedTuple):
     length: int
 
 
+class Stored(NamedTuple):
+    """``length`` rows of an array in their storage format, F32 (as computed), F16 or BF16; ``stride`` in elements.
+
+    ``floats`` or ``halves`` (their bits) points at them, depending on the format; the other one must not be read.
+    """
+
+    floats: Any
+    halves: Any
+    stride: int
+    length: int
+    storage: int
+
+
+class Kind(NamedTuple):
+    """How rows go into the two products of flash attention: kernels, one set for each number that is multiplied.
+
+    ``columns(size, value_size, storage)`` : numbers of a row in `Scratch.block_keys`
+    ``unit_of(scale, softcap, natural)`` : the `Scores.unit`; ``natural`` where something natural is added to the scores
+    ``pack_queries(rows, size, factor, scratch)``, ``put_rows(scratch, size, rows)`` : queries in, results out
+    ``scale_products(panel, vectors, factor)`` : what `pack_queries` left of the factor; whether the panel has changed
+    ``load_keys``, ``load_values(rows, first, count, size, panel)`` : a block as the products read it
+    ``score_keys``, ``all_finite``, ``add_values``, ``add_values_where_kept`` : see `panels` and `masking`
+    """
+
+    columns: Any
+    unit_of: Any
+    pack_queries: Any
+    scale_products: Any
+    load_keys: Any
+    load_values: Any
+    score_keys: Any
+    all_finite: Any
+    add_values: Any
+    add_values_where_kept: Any
+    put_rows: Any
+
+
 class Place(NamedTuple):
     """A tile of queries: of which sequence and head, where that has its rows and keys in the arrays, and which rows.
 
@@ -102,7 +139,10 @@ UNCHANGED = Changes()
 
 
 class Scratch(NamedTuple):
-    """Panels of ``width`` queries: packed queries, a block's weights, the output, mask addends and statistics."""
+    """Panels of ``width`` queries: packed queries, a block's weights, the output, mask addends and statistics.
+
+    ``block_keys`` and ``block_values`` are room for a block whose rows cannot be read in place.
+    """
 
     width: int
     queries: Any
@@ -113,3 +153,5 @@ class Scratch(NamedTuple):
     peak: Any
     reference: Any
     total: Any
+    block_keys: Any
+    block_values: Any

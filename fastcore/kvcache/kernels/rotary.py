@@ -11,7 +11,8 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import lanes_of
 from fastcore._core.work import Direct, SharedWork, call_by_address, next_item
-from fastcore.attention.kernels.forward import is_plain, row_pointer
+from fastcore.attention.kernels.forward import is_plain
+from fastcore.attention.kernels.options import row_pointer
 
 # Elements an item should have, 1 us, so that taking it (30 ns) is nothing.
 ITEM_ELEMENTS = 8192
