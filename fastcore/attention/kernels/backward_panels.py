@@ -84,9 +84,11 @@ def carve_panels(buffer, size, value_size, keys, width):
     query_rows = simd.advance(mask, BLOCK_KEYS * width)
     grad_out_rows = simd.advance(query_rows, width * columns)
     mask_rows = simd.advance(grad_out_rows, width * value_columns)
+    # Blocks are packed into rows of their own: `query_rows` and the like.
+    forward = Scratch(width, queries, weights, grad_queries, mask, mask_rows, peak, lse, delta, query_rows, query_rows)
     return Panels(
-        Scratch(width, queries, weights, grad_queries, mask, mask_rows, peak, lse, delta), grad_out, slopes, factors,
-        derivative, columns, value_columns, query_rows, grad_out_rows, grad_keys, grad_values,
+        forward, grad_out, slopes, factors, derivative, columns, value_columns, query_rows, grad_out_rows, grad_keys,
+        grad_values,
     )  # fmt: skip
 
 
