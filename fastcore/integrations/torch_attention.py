@@ -11,7 +11,7 @@ from fastcore._core import validate
 from fastcore._core import validate_integrations as check
 from fastcore.attention.kernels.forward import flash_forward_small
 from fastcore.attention.layout import Layout, layout_of
-from fastcore.integrations.torch_autograd import Attention, is_plain
+from fastcore.integrations.torch_autograd import Attention, differentiated, is_plain
 from fastcore.integrations.torch_operator import (
     Options,
     Tensors,
@@ -155,13 +155,12 @@ def _needs_gradient(*tensors: Any) -> bool:
 def _call(query: Any, key: Any, value: Any, tensors: Tensors, options: Options) -> torch.Tensor:
     """(B, H, L, Dv): directly, with autograd, or as the operator."""
     inputs = (query, key, value, *tensors)
-    if not torch.compiler.is_compiling():
-        if torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active():
+        return differentiated(*inputs, *options, True)[0]
+    if not torch.compiler.is_compiling() and is_plain(*(x for x in inputs if x is not None)):
+        if _needs_gradient(*inputs):
             return Attention.apply(*inputs, *options, True)[0]
-        if _is_eager(*(x for x in inputs if x is not None)):
-            if _needs_gradient(*inputs):
-                return Attention.apply(*inputs, *options, True)[0]
-            return run_forward(query, key, value, tensors, options, False)[0]
+        return run_forward(query, key, value, tensors, options, False)[0]
     return torch.ops.fastcore.attention(*inputs, *options, _needs_gradient(*inputs))[0]
 
 

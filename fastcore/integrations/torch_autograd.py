@@ -6,6 +6,7 @@ does not do with an operator's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,17 @@ def _gradients(ctx: Any, grad_out: Any, run: Callable[..., Any]) -> tuple[Any, .
     return tuple(result)
 
 
+def _takes(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A function of as many arguments: by their number PyTorch's compiler decides whether the first is the context."""
+
+    def signed(function: Callable[..., Any]) -> Callable[..., Any]:
+        each = [inspect.Parameter(f"argument{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(count)]
+        function.__signature__ = inspect.Signature(each)  # type: ignore[attr-defined]
+        return function
+
+    return signed
+
+
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
@@ -61,15 +73,18 @@ class Attention(torch.autograd.Function):
     """`torch.ops.fastcore.attention`, with its arguments."""
 
     @staticmethod
+    @_takes(_INPUTS + _OTHERS)
     def forward(*arguments: Any) -> Any:
         inputs = [x for x in arguments[:_INPUTS] if x is not None]
-        if not is_plain(*inputs):
+        if torch.compiler.is_compiling() or not is_plain(*inputs):
             return torch.ops.fastcore.attention(*arguments)
         query, key, value, *rest = arguments
         tensors, options, (return_lse,) = split(rest)
         return run_forward(query, key, value, tensors, options, return_lse)
 
-    setup_context = staticmethod(_remember)
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        _remember(ctx, inputs, output)
 
     @staticmethod
     def backward(ctx: Any, grad_out: Any, grad_lse: Any) -> Any:
@@ -84,6 +99,7 @@ class AttentionBackward(torch.autograd.Function):
     """`torch.ops.fastcore.attention_backward`. Its derivative is refused where it is asked for, not before."""
 
     @staticmethod
+    @_takes(3 + _INPUTS + _OTHERS + 1)  # two flags instead of one
     def forward(*arguments: Any) -> Any:
         inputs = [x for x in arguments[: 3 + _INPUTS] if x is not None]
         if torch.compiler.is_compiling() or not is_plain(*inputs):
@@ -103,6 +119,26 @@ class AttentionBackward(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, axes: Any, *arguments: Any) -> Any:
         return torch_vmap.map_backward(AttentionBackward.apply, info, axes, arguments)
+
+
+def differentiated(*arguments: Any) -> Any:
+    """`Attention` where `torch.func` looks at the call, which it does inside a compiled function, too."""
+    if torch.compiler.is_compiling():
+        _let_into_graphs()
+    return _applied(*arguments)
+
+
+def _applied(*arguments: Any) -> Any:
+    return Attention.apply(*arguments)
+
+
+def _let_into_graphs() -> None:
+    """Have `_applied` stand in compiled graphs as a whole: inside, the compiler would lose the rules of `Attention`."""
+    torch.compiler.allow_in_graph(_applied)
+
+
+# What `torch.compiler.assume_constant_result` does: run when it is traced. Importing the compiler for it takes 1.4 s.
+_let_into_graphs._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 # --- operators --------------------------------------------------------------------------------------------------------
