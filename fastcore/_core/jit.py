@@ -102,6 +102,20 @@ def kernel(
     return dispatcher
 
 
+def user_kernel(func: Any, *, inline: bool = False) -> Any:
+    """Compile a function of the user's, or one that holds it, with the package's options.
+
+    Never kept on disk: what it freezes may come from anywhere. Each operation is exact, but for products and sums that
+    become one, as `contract` says.
+    """
+    if config.DISABLE_JIT:
+        return func
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    if inline:
+        options["forceinline"] = True
+    return numba.njit(**options)(func)
+
+
 def _resolve(signature: Any) -> Any:
     """The signature that was given to `kernel`: itself, or what the callable returns."""
     return signature if sigutils.is_signature(signature) else signature()

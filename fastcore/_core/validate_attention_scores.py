@@ -1,10 +1,13 @@
 """Argument checks of what changes the scores of attention: slopes, sinks, block masks."""
 
-from typing import Any
+from types import FunctionType
+from typing import Any, NoReturn
 
 import numpy as np
+from numba.core import config
+from numba.core.registry import CPUDispatcher
 
-from fastcore._core.validate import LARGEST_SCALE, as_native_array, casts_to_float, is_float_type
+from fastcore._core.validate import LARGEST_SCALE, as_native_array, casts_to_float, is_float_type, kind_of
 
 # Rows and keys of a block of `block_mask`.
 MASK_BLOCK = 64
@@ -53,6 +56,23 @@ def block_mask(x: Any, axes: tuple[int, ...], queries: int, keys: int) -> np.nda
             f"block_mask must broadcast to {shape}: the axes of query in front, then the blocks of {MASK_BLOCK} queries"
             f" and of {MASK_BLOCK} keys. Got shape {array.shape}."
         ) from None
+
+
+def compiled_function(x: Any, name: str) -> None:
+    """A function that Numba compiles; without JIT `numba.njit` leaves Python's own."""
+    if not isinstance(x, CPUDispatcher) and not (config.DISABLE_JIT and isinstance(x, FunctionType)):
+        raise TypeError(
+            f"{name} must be a function (score, b, h, i, j) decorated with @numba.njit. Got {kind_of(x)}."
+            + (f" Pass numba.njit({x.__name__})." if isinstance(x, FunctionType) else "")
+        )
+
+
+def refuse_function(name: str, dtype: Any, error: Exception) -> NoReturn:
+    """For a function that Numba does not compile."""
+    raise TypeError(
+        f"{name} must take (score, b, h, i, j), a {np.dtype(dtype)} and four int64, and return a real number. Numba"
+        f" cannot compile it so: {error}"
+    ) from error
 
 
 def _real_array(x: Any, name: str) -> np.ndarray:

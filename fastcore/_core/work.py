@@ -19,15 +19,30 @@ from numba.extending import intrinsic
 from fastcore._core import threads
 from fastcore._core.jit import kernel
 
-__all__ = ["ALONE", "COUNTER", "Direct", "SharedWork", "call_by_address", "next_item"]
+__all__ = ["ALONE", "COUNTER", "Direct", "SharedWork", "address_of_code", "call_by_address", "next_item"]
 
 COUNTER = types.Array(types.int64, 1, "C")
 # A serial call needs no shared counter; making one takes 0.5 us, a fifth of the smallest attention call.
 ALONE = np.zeros(0, np.int64)
 
 
+# Without JIT: functions by the numbers that stand for their addresses in arrays of options.
+_IN_PYTHON: dict[int, Callable[..., Any]] = {}
+
+
+def address_of_code(dispatcher: Any) -> int:
+    """Address of the machine code of a compiled function that has one instance, as `call_by_address` takes it."""
+    if config.DISABLE_JIT:
+        _IN_PYTHON[id(dispatcher)] = dispatcher
+        return id(dispatcher)
+    (compiled,) = dispatcher.overloads.values()
+    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return address
+
+
 def _call_in_python(address: Any, arguments: tuple[Any, ...]) -> bool:
-    address(*arguments)
+    function = address if callable(address) else _IN_PYTHON[int(address)]
+    function(*arguments)
     return True
 
 
@@ -85,8 +100,7 @@ class Direct:
         if config.DISABLE_JIT:
             return self._kernel
         self._kernel.compile(self._signature)
-        (compiled,) = self._kernel.overloads.values()
-        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        return address_of_code(self._kernel)
 
 
 class SharedWork:

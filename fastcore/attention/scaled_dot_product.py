@@ -32,6 +32,7 @@ def scaled_dot_product_attention(
     alibi_slopes: Any = None,
     sinks: Any = None,
     block_mask: Any = None,
+    score_mod: Any = None,
     query_offset: Any = _ZERO,
     key_lengths: Any = None,
     return_lse: bool = False,
@@ -72,6 +73,11 @@ def scaled_dot_product_attention(
     block_mask : bool, broadcasts to (B, H, ceil(L / 64), ceil(S / 64)), optional
         False at [.., m, n]: queries 64 m to 64 m + 63 do not see keys 64 n to 64 n + 63, counted as they lie in the
         arrays. Such blocks take no time, and no key or value of theirs is read. Applies together with all other masks.
+    score_mod : function decorated with `numba.njit`, optional
+        (score, b, h, i, j) -> score, for query head h of sequence b, the query at position i (see `query_offset`) and
+        key j, after `scale` and `softcap` and before `alibi_slopes` and all masks; -inf: the key does not take part. It
+        is called for masked pairs, too, and in no order; score is float64 for float64, else float32. Compiled once for
+        each of these (0.2 s) and kept in memory as long as the function. Where it raises, scores become NaN.
     query_offset : int or (B,) ints
         Query i of sequence b has position query_offset[b] + i. Several batch axes count as one, flattened.
     key_lengths : (B,) ints, optional
@@ -103,7 +109,7 @@ def scaled_dot_product_attention(
     if (
         type(query) is type(key) is type(value) is _ndarray
         and attn_mask is scale is enable_gqa is window is softcap is key_lengths is out is None
-        and alibi_slopes is sinks is block_mask is None
+        and alibi_slopes is sinks is block_mask is score_mod is None
         and (is_causal is False or is_causal is True)
         and return_lse is False
         and query_offset is seed is _ZERO
@@ -117,13 +123,14 @@ def scaled_dot_product_attention(
             return result
     return _attend(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, alibi_slopes, sinks,
-        block_mask, query_offset, key_lengths, return_lse, out, seed,
+        block_mask, score_mod, query_offset, key_lengths, return_lse, out, seed,
     )  # fmt: skip
 
 
 def _attend(
     query: Any, key: Any, value: Any, attn_mask: Any, dropout_p: Any, is_causal: Any, scale: Any, enable_gqa: Any,
-    window: Any, softcap: Any, alibi_slopes: Any, sinks: Any, block_mask: Any, query_offset: Any, key_lengths: Any,
+    window: Any, softcap: Any, alibi_slopes: Any, sinks: Any, block_mask: Any, score_mod: Any, query_offset: Any,
+    key_lengths: Any,
     return_lse: Any, out: Any, seed: Any,
 ) -> Any:  # fmt: skip
     """The function for any arguments: all are checked and brought to what the kernels rely on."""
@@ -143,7 +150,7 @@ def _attend(
     left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))
     offsets = validate.query_offsets(query_offset, batch)
     lengths = validate.lengths_of_keys(key_lengths, batch, keys)
-    changes = score_changes(alibi_slopes, sinks, block_mask, layout, query.shape[-2], keys)
+    changes = score_changes(alibi_slopes, sinks, block_mask, layout, query.shape[-2], keys, score_mod, computing)
     mask = validate_attention.attention_mask(attn_mask, (*shape[:-1], keys), computing)
     lse = np.empty(shape[:-1], computing) if validate.flag(return_lse, "return_lse") else None
 

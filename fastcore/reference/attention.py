@@ -26,6 +26,7 @@ def scaled_dot_product_attention(
     alibi_slopes: Any = None,
     sinks: Any = None,
     block_mask: Any = None,
+    score_mod: Any = None,
     query_offset: Any = 0,
     key_lengths: Any = None,
     return_lse: bool = False,
@@ -55,6 +56,7 @@ def scaled_dot_product_attention(
         alibi_slopes=alibi_slopes,
         sinks=sinks,
         block_mask=block_mask,
+        score_mod=score_mod,
         query_offset=query_offset,
         key_lengths=key_lengths,
     )
@@ -82,6 +84,7 @@ def attention_weights(
     alibi_slopes: Any = None,
     sinks: Any = None,
     block_mask: Any = None,
+    score_mod: Any = None,
     query_offset: Any = 0,
     key_lengths: Any = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,10 +99,13 @@ def attention_weights(
         if softcap is not None:
             scores = compute(softcap) * np.tanh(scores / compute(softcap))
         position = positions(scores.shape, query_offset)
+        allowed = allowed_by_position(scores.shape, is_causal, window, query_offset, key_lengths)
+        if score_mod is not None:
+            scores = modified(scores, score_mod, position)
+            allowed = allowed & (scores != -np.inf)
         if alibi_slopes is not None:
             distance = np.abs(position - np.arange(scores.shape[-1])).astype(compute)
             scores = scores - per_head(alibi_slopes, scores.shape).astype(compute) * distance
-        allowed = allowed_by_position(scores.shape, is_causal, window, query_offset, key_lengths)
         if block_mask is not None:
             allowed = allowed & elements_of_blocks(block_mask, scores.shape)
         if attn_mask is not None:
@@ -136,6 +142,14 @@ def repeat_heads(keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
 def positions(shape: tuple[int, ...], query_offset: Any) -> np.ndarray:
     """Position of each query, query_offset[b] + i, to broadcast with scores of shape (..., H, L, S), (N, L, S), ..."""
     return per_batch(query_offset, shape) + np.arange(shape[-2])[:, None]
+
+
+def modified(scores: np.ndarray, score_mod: Any, position: np.ndarray) -> np.ndarray:
+    """score_mod(score, b, h, position, j) of each score of (..., H, L, S), (N, L, S) or (L, S)."""
+    heads = scores.shape[-3] if scores.ndim > 3 else 1
+    number = np.arange(math.prod(scores.shape[:-2])).reshape(*scores.shape[:-2], 1, 1)
+    function = np.vectorize(score_mod, otypes=[scores.dtype])
+    return function(scores, number // heads, number % heads, position, np.arange(scores.shape[-1]))
 
 
 def per_batch(x: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,9 +4,16 @@ import sys
 
 import numpy as np
 import pytest
+from numba import njit
 
 from fastcore import reference, scaled_dot_product_attention
 from fastcore._core.validate import NO_BOUND
+
+
+@njit
+def written_by_a_user(score, b, h, i, j):
+    return 0.75 * score + 0.1 * h - 0.02 * b * abs(i - j)
+
 
 # Every option once, as functions of (rng, B, H, L, S) = (rng, b, h, m, n), so that any two make a test.
 OPTIONS = {
@@ -23,6 +30,7 @@ OPTIONS = {
     "alibi_slopes": lambda rng, b, h, m, n: {"alibi_slopes": 0.3 * rng.random((b, h))},
     "sinks": lambda rng, b, h, m, n: {"sinks": 2.0 * rng.normal(size=h)},
     "block_mask": lambda rng, b, h, m, n: {"block_mask": rng.random((b, h, -(-m // 64), -(-n // 64))) < 0.6},
+    "score_mod": lambda rng, b, h, m, n: {"score_mod": written_by_a_user},
 }
 
 

@@ -347,7 +347,7 @@ def test_attention_short_way_equals_the_thorough_one(rng, monkeypatch):
     shapes = ((2, 4, 9, 8), (2, 2, 11, 8), (2, 2, 11, 6))
     inputs = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     thorough = [
-        module._attend(*inputs, None, 0.0, causal, *[None] * 7, 0, None, False, None, 0) for causal in (False, True)
+        module._attend(*inputs, None, 0.0, causal, *[None] * 8, 0, None, False, None, 0) for causal in (False, True)
     ]
     monkeypatch.setattr(module, "_attend", None)  # whoever takes the thorough way now fails
     for causal, want in zip((False, True), thorough, strict=True):

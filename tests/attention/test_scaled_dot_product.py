@@ -12,7 +12,7 @@ from fastcore import reference, scaled_dot_product_attention
 
 OPTION_NAMES = (
     "attn_mask_bool", "attn_mask_float", "dropout", "is_causal", "scale", "window", "window_left", "softcap",
-    "query_offset", "key_lengths", "alibi_slopes", "sinks", "block_mask",
+    "query_offset", "key_lengths", "alibi_slopes", "sinks", "block_mask", "score_mod",
 )  # fmt: skip
 CONFLICTS = ({"attn_mask_bool", "attn_mask_float"}, {"window", "window_left"})
 SETS = [

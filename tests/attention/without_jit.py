@@ -16,6 +16,7 @@ OPTIONS = [
     {"dropout_p": 0.4, "seed": 5},
     {"alibi_slopes": [0.3, -0.1], "sinks": [0.5, -np.inf], "query_offset": 2},
     {"block_mask": [[True]], "sinks": [1.0, 2.0]},
+    {"score_mod": lambda score, b, h, i, j: score - 0.1 * h * abs(i - j) + 0.2 * b},
 ]
 
 

@@ -10,7 +10,7 @@ from fastcore._core.jit import kernel
 from fastcore._core.tile import filled, lane_numbers, lanes_of
 from fastcore._core.work import call_by_address
 from fastcore.attention.kernels.masking import cap_scores
-from fastcore.attention.kernels.panels import used_keys
+from fastcore.attention.kernels.panels import fill_panel, used_keys
 from fastcore.attention.kernels.softmax import LOG2_E
 
 
@@ -47,7 +47,8 @@ def modify_scores(panel, keys, queries, peak, width, first_position, first_key, 
     if scores.score_mod != 0:
         address = simd.address_of(panel)
         arguments = (address, keys, queries, width, first_position, first_key, scores.batch, scores.head)
-        call_by_address(scores.score_mod, arguments)
+        if not call_by_address(scores.score_mod, arguments):  # the function has raised
+            fill_panel(panel, keys * (width // lanes), math.nan)
     if scores.slope != 0:
         slope = scores.slope * LOG2_E / scores.unit
         subtract_distances(panel, keys, peak, width, first_position - first_key, slope, diagonal)

@@ -126,7 +126,7 @@ class Changes(NamedTuple):
     """What changes the scores of a call beside softcap and mask, each None where it is not asked for.
 
     slopes (B or 1, H) and sinks (H,): C-contiguous float64; blocks (B, H, L / 64, S / 64) bool of any strides;
-    score_mod: address of the function over a panel, 0 for none (`score_mod.address_of_panel_function`).
+    score_mod: address of the function over a panel, 0 for none (`score_mod.address_of_loop`).
     """
 
     slopes: Any = None
