@@ -30,8 +30,9 @@ OPTIONS = {
     "alibi_slopes": lambda rng, b, h, m, n: {"alibi_slopes": 0.3 * rng.random((b, h))},
     "sinks": lambda rng, b, h, m, n: {"sinks": 2.0 * rng.normal(size=h)},
     "block_mask": lambda rng, b, h, m, n: {"block_mask": rng.random((b, h, -(-m // 64), -(-n // 64))) < 0.6},
-    "score_mod": lambda rng, b, h, m, n: {"score_mod": written_by_a_user},
 }
+# What the gradients take with a second function only.
+FUNCTIONS = {"score_mod": lambda rng, b, h, m, n: {"score_mod": written_by_a_user}}
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def options():
         rng = np.random.default_rng(seed)
         keywords = {}
         for name in names:
-            for key, value in OPTIONS[name](rng, b, h, m, n).items():
+            for key, value in (OPTIONS | FUNCTIONS)[name](rng, b, h, m, n).items():
                 is_float_mask = key == "attn_mask" and value.dtype != np.bool_
                 keywords[key] = value.astype(dtype) if is_float_mask else value
         return keywords
