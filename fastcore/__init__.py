@@ -35,6 +35,7 @@ _MODULE_OF = {
     "scaled_dot_product_attention": "fastcore.attention",
     "scaled_dot_product_attention_backward": "fastcore.attention",
     "scaled_dot_product_attention_varlen": "fastcore.attention",
+    "scaled_dot_product_attention_varlen_backward": "fastcore.attention",
     "set_num_threads": "fastcore._core.threads",
     "sharding": "fastcore.sharding",
 }
@@ -61,6 +62,7 @@ __all__ = [
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "scaled_dot_product_attention_varlen",
+    "scaled_dot_product_attention_varlen_backward",
     "set_num_threads",
     "sharding",
 ]
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         scaled_dot_product_attention,
         scaled_dot_product_attention_backward,
         scaled_dot_product_attention_varlen,
+        scaled_dot_product_attention_varlen_backward,
     )
     from fastcore.kvcache import CacheFullError, KVCache, PagedKVCache, rotary_embedding
 else:  # hidden from type checkers, which would otherwise take any misspelt name for a lazy one

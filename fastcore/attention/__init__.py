@@ -6,6 +6,7 @@ from fastcore.attention.merge import merge_attention_states
 from fastcore.attention.multi_head import MultiHeadAttention
 from fastcore.attention.scaled_dot_product import scaled_dot_product_attention
 from fastcore.attention.varlen import scaled_dot_product_attention_varlen
+from fastcore.attention.varlen_backward import scaled_dot_product_attention_varlen_backward
 
 __all__ = [
     "MultiHeadAttention",
@@ -15,4 +16,5 @@ __all__ = [
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "scaled_dot_product_attention_varlen",
+    "scaled_dot_product_attention_varlen_backward",
 ]

@@ -11,7 +11,10 @@ from fastcore.reference.attention import (
     scaled_dot_product_attention,
 )
 from fastcore.reference.attention_backward import scaled_dot_product_attention_backward
-from fastcore.reference.attention_varlen import scaled_dot_product_attention_varlen
+from fastcore.reference.attention_varlen import (
+    scaled_dot_product_attention_varlen,
+    scaled_dot_product_attention_varlen_backward,
+)
 from fastcore.reference.autodiff import grad, hessian, jvp, value_and_grad
 from fastcore.reference.batch_normalization import (
     batch_norm,
@@ -242,6 +245,7 @@ __all__ = [
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "scaled_dot_product_attention_varlen",
+    "scaled_dot_product_attention_varlen_backward",
     "sgd_step",
     "silhouette_samples",
     "silhouette_score",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastcore.reference.attention import scaled_dot_product_attention
+from fastcore.reference.attention_backward import scaled_dot_product_attention_backward
 
 
 def scaled_dot_product_attention_varlen(
@@ -60,3 +61,35 @@ def pack_sequences(padded: np.ndarray, starts: Any) -> np.ndarray:
     """(B, H, longest, D) as (total, H, D)."""
     rows = [x.swapaxes(0, 1)[:length] for x, length in zip(padded, np.diff(starts), strict=True)]
     return np.concatenate([padded[:0, :, 0].reshape(0, padded.shape[1], padded.shape[3]), *rows])
+
+
+def scaled_dot_product_attention_varlen_backward(
+    grad_out: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    out: Any,
+    lse: Any,
+    query_starts: Any,
+    key_starts: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **options: Any,
+) -> tuple[np.ndarray, ...]:
+    """Twin of `fastcore.scaled_dot_product_attention_varlen_backward`.
+
+    Parameters
+    ----------
+    grad_out, out : (total_q, H, Dv); lse : (H, total_q), not looked at; query, ... : as in the forward twin
+
+    Returns
+    -------
+    grad_query, grad_key, grad_value : shapes and dtypes of query, key and value
+    """
+    key_starts = query_starts if key_starts is None else key_starts
+    starts = (query_starts, query_starts, key_starts, key_starts, query_starts)
+    arrays = (pad_sequences(x, at) for x, at in zip((grad_out, query, key, value, out), starts, strict=True))
+    gradients = scaled_dot_product_attention_backward(
+        *arrays, None, None, dropout_p, is_causal, key_lengths=np.diff(key_starts), **options
+    )
+    return tuple(pack_sequences(x, at) for x, at in zip(gradients, starts[1:4], strict=True))
