@@ -49,7 +49,9 @@ SMALLEST_CHUNK = 512
 
 # Places in the array of options behind those of the forward kernel.
 SEQUENCES, CHUNK, CHUNKS, SCORE_MOD_GRAD, GRAD_MASK, GRAD_STRIDES = range(F.OPTIONS, F.OPTIONS + 6)
-OPTIONS = GRAD_STRIDES + 4
+# Of packed sequences: the keys of a chunk of each (B), at most those of CHUNK.
+CHUNKS_OF = GRAD_STRIDES + 4
+OPTIONS = CHUNKS_OF + 1
 
 
 class Span(NamedTuple):
@@ -70,7 +72,9 @@ def span_of(number, heads, groups, tiles, keys, options):
     """The span of an item: of the gradients of a chunk of keys, or of a tile of the mask's gradient."""
     sequences, chunk, chunks = options[SEQUENCES], options[CHUNK], options[CHUNKS]
     if options[GRAD_MASK] == 0:
-        sequence, group, key = number // groups % sequences, number % groups, number // (groups * sequences) * chunk
+        sequence, group = number // groups % sequences, number % groups
+        chunk = integer_at(options[CHUNKS_OF], sequence, chunk)
+        key = number // (groups * sequences) * chunk
         sharing = heads // groups
         return Span(sequence, sequence + 1, group * sharing, (group + 1) * sharing, 0, tiles, key, key + chunk)
     sequence, head, tile, key = 0, 0, 0, 0
@@ -92,6 +96,8 @@ def span_of(number, heads, groups, tiles, keys, options):
 @kernel
 def count_items(heads, groups, tiles, options):
     """How many items there are."""
+    if options[F.ITEMS] != 0:
+        return options[F.ITEM_COUNT]
     if options[GRAD_MASK] == 0:
         return options[SEQUENCES] * groups * options[CHUNKS]
     items = 1
@@ -222,13 +228,13 @@ def span_backward(
                     query, key, value, out, lse, grad_out, at, span, scores, options, dropout, tainted, panels,
                 )  # fmt: skip
                 if some and not of_mask:
-                    add_tile(grad_query, partial, at, span, scale, options, panels)
+                    add_tile(grad_query, partial, at, span, scale, panels)
 
 
 @kernel
-def add_tile(grad_query, partial, at, span, scale, options, panels):
+def add_tile(grad_query, partial, at, span, scale, panels):
     """Add the gradients of a tile's queries: of the first chunk of keys to the result, of others to their own array."""
-    chunk = span.key // options[CHUNK]
+    chunk = span.key // (span.key_end - span.key)
     row = at.start + at.first_row
     if chunk == 0:
         target = rows_of(grad_query, at.batch, at.head, row, at.rows)
@@ -273,7 +279,8 @@ def backward_items(
         span = span_of(number, heads, groups, tiles, keys, options)
         panels = carve_panels(buffer, size, value_size, chunk, widest)
         if not of_mask:
-            clear_sums(min(chunk, keys - span.key), panels)
+            held = sequence_of(span.sequence, query, key, options)[3]
+            clear_sums(max(min(span.key_end, held) - span.key, 0), panels)
         span_backward(
             query, key, value, out, lse, grad_out, grad_query, partial, options, span, scale, softcap, dropout_p,
             tainted, buffer,
@@ -306,14 +313,14 @@ def _argument_types(dtype):
     return [read, read, read, read, statistics, read, write, write, write, write, options, *numbers]
 
 
-_BACKWARD_F32 = SharedWork(backward_items, backward_parallel, _argument_types(types.float32))
-_BACKWARD_F64 = SharedWork(backward_items, backward_parallel, _argument_types(types.float64))
+BACKWARD_F32 = SharedWork(backward_items, backward_parallel, _argument_types(types.float32))
+BACKWARD_F64 = SharedWork(backward_items, backward_parallel, _argument_types(types.float64))
 
 
-def _chunks_of(groups, keys):
-    """Keys of a chunk, a multiple of the block, and how many chunks there are."""
-    wanted = max(1, min(-(-ITEMS_A_SEQUENCE // groups), keys // SMALLEST_CHUNK))
-    chunk = -(-keys // (wanted * BLOCK_KEYS)) * BLOCK_KEYS
+def chunks_of(groups, keys):
+    """Keys of a chunk, a multiple of the block, and how many chunks there are; of one sequence or an array of them."""
+    wanted = np.clip(keys // SMALLEST_CHUNK, 1, -(-ITEMS_A_SEQUENCE // groups))
+    chunk = np.maximum(-(-keys // (wanted * BLOCK_KEYS)), 1) * BLOCK_KEYS
     return chunk, -(-keys // chunk)
 
 
@@ -333,12 +340,12 @@ def flash_backward(
     )
     batches, keys, itemsize = query.shape[0], key.shape[2], query.itemsize
     options[SEQUENCES], options[SCORE_MOD_GRAD] = batches, score_mod_grad
-    options[CHUNK], options[CHUNKS] = _chunks_of(key.shape[1], keys)
+    options[CHUNK], options[CHUNKS] = chunks_of(key.shape[1], keys)
     more = int(options[CHUNKS]) - 1
     partial = np.zeros((more * batches, *query.shape[1:]), query.dtype) if more else grad_query
     arrays = (query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, partial)
     numbers = (scale, softcap, dropout_p)
-    work = _BACKWARD_F32 if itemsize == 4 else _BACKWARD_F64
+    work = BACKWARD_F32 if itemsize == 4 else BACKWARD_F64
     cost_ns = (query.size + out.size) * keys * itemsize * NS_PER_FMA_BYTE
     work(2.5 * cost_ns, *arrays, options, *numbers)
     for n in range(more):
