@@ -84,10 +84,11 @@ def scaled_dot_product_attention_varlen_backward(
 
     gradients = [np.zeros(x.shape, computing) for x in (query, key, value)]
     if query.size and key.size and dropout_p < 1.0:
+        targets = [heads_first(x, computing) for x in gradients]
         packed_backward(
-            *(heads_first(x, computing) for x in (query, key, value, out)), lse[None], heads_first(grad_out, computing),
-            *(x.swapaxes(0, 1)[None] for x in gradients), *starts, offsets, left, right, scale, softcap, dropout_p,
-            seed, changes,
+            heads_first(query, computing), heads_first(key, computing), heads_first(value, computing),
+            heads_first(out, computing), lse[None], heads_first(grad_out, computing), targets[0], targets[1],
+            targets[2], starts[0], starts[1], offsets, left, right, scale, softcap, dropout_p, seed, changes,
         )  # fmt: skip
     with np.errstate(over="ignore"):  # float16 ends at 65504
         of_query, of_key, of_value = (gradient.astype(dtype, copy=False) for gradient in gradients)

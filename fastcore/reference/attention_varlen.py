@@ -87,9 +87,10 @@ def scaled_dot_product_attention_varlen_backward(
     grad_query, grad_key, grad_value : shapes and dtypes of query, key and value
     """
     key_starts = query_starts if key_starts is None else key_starts
-    starts = (query_starts, query_starts, key_starts, key_starts, query_starts)
-    arrays = (pad_sequences(x, at) for x, at in zip((grad_out, query, key, value, out), starts, strict=True))
     gradients = scaled_dot_product_attention_backward(
-        *arrays, None, None, dropout_p, is_causal, key_lengths=np.diff(key_starts), **options
-    )
-    return tuple(pack_sequences(x, at) for x, at in zip(gradients, starts[1:4], strict=True))
+        pad_sequences(grad_out, query_starts), pad_sequences(query, query_starts), pad_sequences(key, key_starts),
+        pad_sequences(value, key_starts), pad_sequences(out, query_starts), None, None, dropout_p, is_causal,
+        key_lengths=np.diff(key_starts), **options,
+    )  # fmt: skip
+    starts = (query_starts, key_starts, key_starts)
+    return tuple(pack_sequences(x, at) for x, at in zip(gradients, starts, strict=True))

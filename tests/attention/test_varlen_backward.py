@@ -59,9 +59,7 @@ def test_varlen_backward_sequence_has_the_bits_that_it_has_alone(rng, options):
     results = []
     for threads in (1, 2):
         with num_threads(threads):
-            got = scaled_dot_product_attention_varlen_backward(
-                grad_out, query, key, value, out, lse, starts, **options
-            )
+            got = scaled_dot_product_attention_varlen_backward(grad_out, query, key, value, out, lse, starts, **options)
             results.append(got)
     for b in range(len(lengths)):
         part = slice(*starts[b : b + 2])
