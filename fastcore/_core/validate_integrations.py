@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
-from fastcore._core.validate import counted, kind_of, shown
+from fastcore._core.validate import counted, is_float_type, kind_of, shown
 
 
 def known_name(x: Any, name: str, known: Collection[str], lister: str) -> str:
@@ -101,4 +101,21 @@ def packed_alike(shape: Sequence[int], query_starts: Any, key_starts: Any) -> No
             "cu_seq_lens_q and cu_seq_lens_k must be the same starts of sequences packed into one row, the last of them"
             f" its length. Got a batch of {batch}, {queries} queries, {keys} keys, last start {ends}, starts"
             f" {'alike' if alike else 'not alike'}."
+        )
+
+
+# --- JAX ---
+
+
+def float_types(named: Mapping[str, Any]) -> None:
+    for name, x in named.items():
+        if not is_float_type(x.dtype):
+            raise TypeError(f"{name} must be float32, float64, float16 or bfloat16. Got {x.dtype}.")
+
+
+def seed_of_dropout(seed: Any, dropout_p: float) -> None:
+    if dropout_p and seed is None:
+        raise ValueError(
+            f"seed must be given where dropout_p is not 0: JAX has no generator of its own. Got dropout_p {dropout_p}."
+            " Pass seed=jax.random.bits(key)."
         )
