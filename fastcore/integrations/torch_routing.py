@@ -58,17 +58,28 @@ def takes(
         return False
     # PyTorch groups heads on demand, and stretches axes of 1 among them as it does any others in front.
     if enable_gqa:
-        heads = (x.shape[-3] if x.dim() > 2 else 1 for x in tensors)
-        queries, keys, values = heads
-        if keys != values or not keys or queries % keys or query.dim() == 3:
+        if query.dim() == 3 or not _grouped(*(x.shape[-3] if x.dim() > 3 else 1 for x in tensors)):
             return False
     elif query.dim() > 3 and not query.shape[-3] == key.shape[-3] == value.shape[-3]:
+        return False
+    try:
+        batch = torch.broadcast_shapes(*(x.shape[:-3] if x.dim() > 3 else x.shape[:-2] for x in tensors))
+    except RuntimeError:
         return False
     if attn_mask is None:
         return True
     if is_causal or not isinstance(attn_mask, torch.Tensor) or not attn_mask.is_cpu:
         return False
-    return attn_mask.dtype is torch.bool or attn_mask.dtype is query.dtype or torch.is_autocast_enabled("cpu")
+    if attn_mask.dtype not in (torch.bool, query.dtype) and not torch.is_autocast_enabled("cpu"):
+        return False
+    scores = (*batch, *(query.shape[-3:-1] if query.dim() > 3 else query.shape[-2:-1]), key.shape[-2])
+    return attn_mask.dim() <= len(scores) and all(
+        size in (1, full) for size, full in zip(reversed(attn_mask.shape), reversed(scores))
+    )
+
+
+def _grouped(queries: int, keys: int, values: int) -> bool:
+    return keys == values > 0 == queries % keys
 
 
 class _Routing(TorchFunctionMode):
