@@ -25,6 +25,7 @@ def scaled_dot_product_attention_varlen(
     softcap: float | None = None,
     alibi_slopes: Any = None,
     sinks: Any = None,
+    score_mod: Any = None,
     query_offset: Any = 0,
     return_lse: bool = False,
     out: np.ndarray | None = None,
@@ -53,6 +54,8 @@ def scaled_dot_product_attention_varlen(
     scale, window, softcap, seed : as in `scaled_dot_product_attention`
     alibi_slopes : (H,) or (B, H) real numbers, optional
     sinks : (H,) real numbers, optional
+    score_mod : function decorated with `numba.njit`, optional
+        (score, b, h, i, j) -> score, where b is the sequence, i the query's position in it and j the key's place in it.
     query_offset : int or (B,) ints
     return_lse : bool
     out : (total_q, H, Dv), dtype of query, optional; written in place and returned. May overlap the inputs.
@@ -90,7 +93,7 @@ def scaled_dot_product_attention_varlen(
     seed = validate.random_seed(seed)
     left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))
     offsets = validate.query_offsets(query_offset, sequences.batch)
-    changes = score_changes(alibi_slopes, sinks, None, sequences, query.shape[0], key.shape[0])
+    changes = score_changes(alibi_slopes, sinks, None, sequences, query.shape[0], key.shape[0], score_mod, computing)
     lse = np.empty(shape[1::-1], computing) if validate.flag(return_lse, "return_lse") else None
 
     result = np.empty(shape, dtype) if out is None else validate.output_array(out, shape, dtype)

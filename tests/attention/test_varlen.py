@@ -8,6 +8,7 @@ import pytest
 
 from fastcore import num_threads, reference, scaled_dot_product_attention, scaled_dot_product_attention_varlen
 from tests.attention.test_inputs import strided
+from tests.attention.test_score_mod import all_arguments
 
 # Lengths on both sides of every tile: none, one query, narrow tiles, wide ones, and one that dominates.
 QUERIES, KEYS = [0, 3, 1, 70, 0, 33, 150, 17, 0], [5, 3, 0, 31, 0, 90, 201, 64, 7]
@@ -32,6 +33,12 @@ OPTIONS = {
 }
 
 
+PAIRS = [(), *((x,) for x in OPTIONS), *itertools.combinations(OPTIONS, 2)]
+# Its twin takes a second a call; in pairs with all options it is tested for batches.
+OPTIONS["score_mod"] = {"score_mod": all_arguments}
+PAIRS += [("score_mod",), ("score_mod", "query_offset")]
+
+
 @pytest.fixture(scope="module")
 def packed():
     """make(dtype, seed, D, Dv) -> query, key, value of 4 heads on 2."""
@@ -53,7 +60,7 @@ def twin(inputs, dtype, options):
     return reference.scaled_dot_product_attention_varlen(*inputs, QUERY_STARTS, KEY_STARTS, return_lse=True, **options)
 
 
-@pytest.mark.parametrize("names", [(), *((x,) for x in OPTIONS), *itertools.combinations(OPTIONS, 2)])
+@pytest.mark.parametrize("names", PAIRS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_varlen_options_match_padded_batch(packed, dtype, names):
     options = {key: value for name in names for key, value in OPTIONS[name].items()}

@@ -13,9 +13,12 @@ from fastcore import (
     scaled_dot_product_attention_varlen,
     scaled_dot_product_attention_varlen_backward,
 )
-from tests.attention.test_varlen import KEY_STARTS, KEYS, OPTIONS, QUERIES, QUERY_STARTS, packed
+from tests.attention.test_varlen import KEY_STARTS, KEYS, QUERIES, QUERY_STARTS, packed
+from tests.attention.test_varlen import OPTIONS as FORWARD_OPTIONS
 
 __all__ = ["packed"]  # a fixture
+
+OPTIONS = {name: options for name, options in FORWARD_OPTIONS.items() if name != "score_mod"}
 
 
 def gradients(query, key, value, grad_out, starts=(QUERY_STARTS, KEY_STARTS), **options):
