@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core.validate import as_native_array, casts_to_float, flag, is_float_type, kind_of, positive_index
+from fastcore._core.validate import as_native_array, casts_to_float, flag, is_float_type, kind_of, positive_index, shown
 
 
 def attention_ranks(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> None:
@@ -214,3 +214,16 @@ def no_weights(need_weights: Any) -> None:
             "need_weights must be False: the L x S weights are never formed."
             " fastcore.reference.multi_head_attention(..., need_weights=True) forms them."
         )
+
+
+def precision(x: Any, dtype: np.dtype) -> str:
+    """How exactly products are taken: "highest", or "bf16" for float32 and bfloat16."""
+    if not isinstance(x, str):
+        raise TypeError(f'precision must be "highest" or "bf16". Got {kind_of(x)}.')
+    if x not in ("highest", "bf16"):
+        raise ValueError(f'precision must be "highest" or "bf16". Got {shown(x)}.')
+    if x == "bf16" and dtype.char in "de":
+        raise TypeError(
+            f'precision="bf16" is for float32 and bfloat16. Got {dtype}. Convert it, or leave precision out.'
+        )
+    return x

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core import validate, validate_attention_varlen
+from fastcore._core import validate, validate_attention, validate_attention_varlen
+from fastcore.attention.kernels.halves import kernel_view, multiplies_bfloat, storage_of
 from fastcore.attention.kernels.packed import attend_packed
 from fastcore.attention.layout import Layout
 from fastcore.attention.score_changes import score_changes
@@ -30,6 +31,7 @@ def scaled_dot_product_attention_varlen(
     return_lse: bool = False,
     out: np.ndarray | None = None,
     seed: int = 0,
+    precision: str = "highest",
 ) -> Any:
     """`scaled_dot_product_attention` of each of B sequences whose tokens lie one behind the other.
 
@@ -51,7 +53,7 @@ def scaled_dot_product_attention_varlen(
         Key j of a sequence takes part iff j <= position of the query. Query i of sequence b has position
         query_offset[b] + i: aligned top left by default. flash-attention aligns bottom right:
         query_offset = np.diff(key_starts) - np.diff(query_starts).
-    scale, window, softcap, seed : as in `scaled_dot_product_attention`
+    scale, window, softcap, seed, precision : as in `scaled_dot_product_attention`
     alibi_slopes : (H,) or (B, H) real numbers, optional
     sinks : (H,) real numbers, optional
     score_mod : function decorated with `numba.njit`, optional
@@ -81,7 +83,8 @@ def scaled_dot_product_attention_varlen(
     key = validate.float_array(key, "key")
     value = validate.float_array(value, "value")
     dtype = validate.same_dtype({"query": query, "key": key, "value": value})
-    computing = validate.computing_dtype(dtype)
+    computing, storage = validate.computing_dtype(dtype), storage_of(dtype)
+    as_bfloat = multiplies_bfloat(dtype, validate_attention.precision(precision, dtype))
     validate_attention_varlen.packed_shapes(query, key, value)
     starts = validate_attention_varlen.sequence_starts(query_starts, key_starts, query.shape[0], key.shape[0])
     shape = (*query.shape[:2], value.shape[2])
@@ -97,19 +100,20 @@ def scaled_dot_product_attention_varlen(
     lse = np.empty(shape[1::-1], computing) if validate.flag(return_lse, "return_lse") else None
 
     result = np.empty(shape, dtype) if out is None else validate.output_array(out, shape, dtype)
-    in_place = dtype == computing and (out is None or _writable_in_place(result, (query, key, value, *starts)))
-    target = np.asarray(result) if in_place else np.empty(shape, computing)
+    in_place = out is None or _writable_in_place(result, (query, key, value, *starts))
+    target = np.asarray(result) if in_place else np.empty(shape, dtype)
     if target.size and (dropout_p < 1.0 or lse is not None):
         attend_packed(
-            heads_first(query, computing), heads_first(key, computing), heads_first(value, computing), *starts,
+            kernel_view(heads_first(query, dtype), storage), kernel_view(heads_first(key, dtype), storage),
+            kernel_view(heads_first(value, dtype), storage), *starts,
             offsets, left, right, scale, softcap, dropout_p if dropout_p < 1.0 else 0.0, seed,
-            target.swapaxes(0, 1)[None], None if lse is None else lse[None], changes,
+            kernel_view(target.swapaxes(0, 1)[None], storage), None if lse is None else lse[None], changes, storage,
+            as_bfloat,
         )  # fmt: skip
     if dropout_p == 1.0:
         target[...] = 0.0
     if not in_place:
-        with np.errstate(over="ignore"):  # float16 ends at 65504
-            result[...] = target
+        result[...] = target
     return result if lse is None else (result, lse)
 
 

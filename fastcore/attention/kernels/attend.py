@@ -14,6 +14,7 @@ from fastcore.attention.kernels import records as R
 from fastcore.attention.kernels.cached import plan, run_planned
 from fastcore.attention.kernels.emit_rows import WIDEST
 from fastcore.attention.kernels.forward import flash_forward, keys_up_to
+from fastcore.attention.kernels.halves import round_into, to_float32
 from fastcore.attention.kernels.storage_formats import F32, VECTOR
 from fastcore.attention.kernels.views import UNCHANGED
 
@@ -23,14 +24,14 @@ def byte_strides(layout, row, head, array):
     layout[row], layout[head] = array.strides[2], array.strides[1]
 
 
-def describe(records, layout, query, key, value, out, lengths):
+def describe(records, layout, query, key, value, out, lengths, storage):
     """Records of arrays instead of pages: a sequence's rows are numbered as they lie. Returns nanoseconds of work."""
     itemsize = query.itemsize
     layout[R.SEQUENCES], layout[R.HEADS], layout[R.GROUPS] = query.shape[0], query.shape[1], key.shape[1]
     layout[R.SIZE], layout[R.VALUE_SIZE] = query.shape[3], value.shape[3]
     byte_strides(layout, R.KEY_ROW, R.KEY_HEAD, key)
     byte_strides(layout, R.VALUE_ROW, R.VALUE_HEAD, value)
-    layout[R.PAGE_SIZE], layout[R.WINDOW], layout[R.FORMAT] = NO_BOUND, NO_BOUND, F32
+    layout[R.PAGE_SIZE], layout[R.WINDOW], layout[R.FORMAT] = NO_BOUND, NO_BOUND, storage
     for b in range(query.shape[0]):
         record = records[b]
         record[R.QUERY] = query.ctypes.data + b * query.strides[0]
@@ -43,20 +44,22 @@ def describe(records, layout, query, key, value, out, lengths):
     return plan(records, layout)
 
 
-_READ = types.Array(types.float32, 4, "A", readonly=True)
-_DESCRIBE = Direct(
-    describe,
-    types.float64(
-        types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C"), _READ, _READ, _READ,
-        types.Array(types.float32, 4, "A"), types.Array(types.int64, 1, "C", readonly=True),
-    ),
-)  # fmt: skip
+def _describe_types(stored):
+    read, rows = (types.Array(dtype, 4, "A", readonly=True) for dtype in (types.float32, stored))
+    return types.float64(
+        types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C"), read, rows, rows,
+        types.Array(types.float32, 4, "A"), types.Array(types.int64, 1, "C", readonly=True), types.int64,
+    )  # fmt: skip
+
+
+_DESCRIBE = Direct(describe, _describe_types(types.float32))
+_DESCRIBE_HALVES = Direct(describe, _describe_types(types.uint16))
 _WHOLE = np.zeros(0, np.int64)
 
 
 def fits_decode(query, value):
-    """Whether rows are whole vectors of float32, as `decode` takes them."""
-    return query.itemsize == 4 and query.shape[3] % VECTOR == 0 and value.shape[3] % VECTOR == 0
+    """Whether rows are whole vectors, as `decode` takes them, of float32 or half precision."""
+    return query.itemsize <= 4 and query.shape[3] % VECTOR == 0 and value.shape[3] % VECTOR == 0
 
 
 def _few_queries(query, key, value):
@@ -64,26 +67,32 @@ def _few_queries(query, key, value):
     return query.shape[2] * (query.shape[1] // key.shape[1]) <= WIDEST and fits_decode(query, value)
 
 
-def _attend_few(query, key, value, key_lengths, scale, softcap, out):
+def _attend_few(query, key, value, key_lengths, scale, softcap, out, storage):
     records = np.zeros((query.shape[0], R.RECORD), np.int64)
     layout = np.zeros(R.LAYOUT, np.int64)
     lengths = _WHOLE if key_lengths is None else key_lengths
-    work_ns = _DESCRIBE.call(records, layout, query, key, value, out, lengths)
+    if storage == F32:
+        work_ns = _DESCRIBE.call(records, layout, query, key, value, out, lengths, storage)
+        run_planned(work_ns, records, layout, scale, softcap)
+        return
+    query, numbers = to_float32(query, storage), np.empty(out.shape, np.float32)
+    work_ns = _DESCRIBE_HALVES.call(records, layout, query, key, value, numbers, lengths, storage)
     run_planned(work_ns, records, layout, scale, softcap)
+    round_into(out, numbers, storage)
 
 
 def attend(
     query, key, value, mask_bool, mask_float, query_offset, key_lengths, left, right, scale, softcap, dropout_p, seed,
-    out, lse, changes=UNCHANGED,
+    out, lse, changes=UNCHANGED, storage=F32, as_bfloat=False,
 ):  # fmt: skip
-    """`flash_forward`, with its arguments, or the same by the kernels of decoding."""
+    """`flash_forward`, with its arguments, or the same by the kernels of decoding, which compute in float32."""
     plain = mask_bool is mask_float is lse is None and left == NO_BOUND and dropout_p == 0.0 and changes is UNCHANGED
     if plain and (right == NO_BOUND or query.shape[2] == 1) and _few_queries(query, key, value):
         if right != NO_BOUND:
             key_lengths = keys_up_to(right, query_offset, key_lengths, query.shape[0], key.shape[2])
-        _attend_few(query, key, value, key_lengths, scale, softcap, out)
+        _attend_few(query, key, value, key_lengths, scale, softcap, out, storage)
         return
     flash_forward(
         query, key, value, mask_bool, mask_float, query_offset, key_lengths, left, right, scale, softcap, dropout_p,
-        seed, out, lse, changes=changes,
+        seed, out, lse, changes=changes, storage=storage, as_bfloat=as_bfloat,
     )  # fmt: skip

@@ -122,16 +122,16 @@ def attend_few(query, key, value, query_starts, key_starts, sequences, right, qu
 
 def attend_packed(
     query, key, value, query_starts, key_starts, query_offset, left, right, scale, softcap, dropout_p, seed, out, lse,
-    changes=UNCHANGED,
+    changes=UNCHANGED, storage=F32, as_bfloat=False,
 ):  # fmt: skip
-    """`attend` of packed sequences, each by the kernel that it would have by itself.
+    """`attend` of packed sequences, each by the kernel that it would have by itself; half precision by flash attention.
 
     query (1, H, total_q, D), key (1, G, total_k, D), value (1, G, total_k, Dv), out (1, H, total_q, Dv), lse
     (1, H, total_q) or None; starts (B + 1,) and query_offset (B,) or None: C-contiguous int64. All else as there.
     """
     sequences = None
     plain = lse is None and left == NO_BOUND and dropout_p == 0.0 and changes is UNCHANGED
-    if plain and fits_decode(query, value):
+    if plain and storage == F32 and fits_decode(query, value):
         rows = np.diff(query_starts)
         few = (rows > 0) & (rows * (query.shape[1] // key.shape[1]) <= WIDEST)
         if right != NO_BOUND:
@@ -144,9 +144,9 @@ def attend_packed(
             sequences = np.flatnonzero(~few)
             if sequences.size == 0:
                 return
-    lanes = int(simd.F32_LANES if query.itemsize == 4 else simd.F64_LANES)
+    lanes = int(simd.F64_LANES if query.itemsize == 8 else simd.F32_LANES)
     packed = plan_packed(query_starts, key_starts, query.shape[1], lanes, sequences)
     flash_forward(
         query, key, value, None, None, query_offset, None, left, right, scale, softcap, dropout_p, seed, out, lse,
-        packed, changes,
+        packed, changes, storage, as_bfloat,
     )  # fmt: skip
