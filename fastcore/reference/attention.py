@@ -32,8 +32,11 @@ def scaled_dot_product_attention(
     return_lse: bool = False,
     out: np.ndarray | None = None,
     seed: int = 0,
+    precision: str = "highest",
 ) -> Any:
     """Twin of `fastcore.scaled_dot_product_attention`; float64 in gives float64 throughout, all else float32.
+
+    Whatever the `precision`: what bfloat16 loses is judged against this.
 
     Parameters
     ----------

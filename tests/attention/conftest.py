@@ -8,6 +8,8 @@ from numba import njit
 
 from fastcore import reference, scaled_dot_product_attention
 from fastcore._core.validate import NO_BOUND
+from fastcore.attention.kernels.halves import round_into, to_float32
+from fastcore.attention.kernels.storage_formats import F32
 
 
 @njit
@@ -114,10 +116,11 @@ def kernel_calls(monkeypatch):
     calls = []
 
     def attend(query, key, value, mask_bool, mask_float, offset, lengths, left, right, *more):
-        scale, softcap, dropout_p, seed, out, lse, changes = more
+        scale, softcap, dropout_p, seed, out, lse, changes, storage, _ = more
         (b, h, m, d), (_, g, n, _), dv = query.shape, key.shape, value.shape[3]
-        assert query.dtype in (np.float32, np.float64)
+        assert query.dtype in ((np.float32, np.float64) if storage == F32 else (np.uint16,))
         assert query.dtype.isnative
+        computing = np.dtype(np.float64 if query.dtype == np.float64 else np.float32)
         assert h % g == 0
         assert 0 not in (b, h, m, n, d, dv)
         shapes = {id(query): (b, h, m, d), id(key): (b, g, n, d), id(value): (b, g, n, dv), id(out): (b, h, m, dv)}
@@ -127,14 +130,14 @@ def kernel_calls(monkeypatch):
             assert array.shape == shapes[id(array)]
             assert array.shape[3] == 1 or array.strides[3] == array.itemsize
             assert array.flags.aligned
-        for mask, dtype in ((mask_bool, np.bool_), (mask_float, query.dtype)):
+        for mask, dtype in ((mask_bool, np.bool_), (mask_float, computing)):
             assert mask is None or (mask.shape == (b, h, m, n) and mask.dtype == dtype and mask.flags.aligned)
         assert mask_bool is None or mask_float is None
         for integers in (offset, lengths):
             assert integers is None or (integers.shape == (b,) and integers.dtype == np.int64)
             assert integers is None or integers.flags.c_contiguous
         assert lengths is None or (lengths.min() >= 0 and lengths.max() <= n)
-        assert lse is None or (lse.shape == (b, h, m) and lse.dtype == query.dtype and lse.flags.c_contiguous)
+        assert lse is None or (lse.shape == (b, h, m) and lse.dtype == computing and lse.flags.c_contiguous)
         for number, kind in (
             (left, int),
             (right, int),
@@ -152,13 +155,17 @@ def kernel_calls(monkeypatch):
             assert numbers is None or numbers.flags.c_contiguous
         blocks = changes.blocks
         assert blocks is None or (blocks.shape == (b, h, -(-m // 64), -(-n // 64)) and blocks.dtype == np.bool_)
+        numbers = (query, key, value) if storage == F32 else (to_float32(x, storage) for x in (query, key, value))
         result, lse_nat = reference.scaled_dot_product_attention(
-            query, key, value, mask_float if mask_bool is None else mask_bool, dropout_p, scale=scale,
+            *numbers, mask_float if mask_bool is None else mask_bool, dropout_p, scale=scale,
             window=(left, right), softcap=softcap or None, query_offset=0 if offset is None else offset,
             key_lengths=lengths, return_lse=True, seed=seed, sinks=changes.sinks, block_mask=blocks,
             alibi_slopes=None if changes.slopes is None else np.broadcast_to(changes.slopes, (b, h)),
         )  # fmt: skip
-        out[...] = result
+        if storage == F32:
+            out[...] = result
+        else:
+            round_into(out, result, storage)
         if lse is not None:
             lse[...] = lse_nat
         calls.append((query, key, value, mask_float if mask_bool is None else mask_bool, out))

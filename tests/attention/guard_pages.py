@@ -9,6 +9,7 @@ import itertools
 import mmap
 import sys
 
+import ml_dtypes
 import numpy as np
 
 from fastcore import merge_attention_states, reference, scaled_dot_product_attention
@@ -37,7 +38,18 @@ def guarded(array, at_end, order):
     return view
 
 
-def run(rng, dtype, shape, at_end, order):
+# What is computed, and how far it may be off: half precision is rounded, and so are weights and inputs as bfloat16.
+KINDS = [
+    (np.float32, "highest", 1e-4),
+    (np.float64, "highest", 1e-4),
+    (np.float16, "highest", 2e-3),
+    (ml_dtypes.bfloat16, "highest", 2e-2),
+    (np.float32, "bf16", 5e-2),
+]
+
+
+def run(rng, kind, shape, at_end, order):
+    dtype, precision, tolerance = kind
     b, h, g, m, n, d, dv = shape
 
     def place(x):
@@ -52,9 +64,14 @@ def run(rng, dtype, shape, at_end, order):
     changes = {"alibi_slopes": rng.random((b, h)), "sinks": rng.normal(size=h), "block_mask": blocks}
     others = ({}, {"is_causal": True}, {"softcap": 2.0, "key_lengths": [n - 1] * b}, changes)
     for mask, more in itertools.product(masks, others):
-        scaled_dot_product_attention(query, key, value, mask, **more, out=out)
-        want = reference.scaled_dot_product_attention(query, key, value, mask, **more)
-        np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-5)
+        scaled_dot_product_attention(query, key, value, mask, **more, out=out, precision=precision)
+        exact = [x if x is None or x.dtype == np.bool_ else x.astype(float) for x in (query, key, value, mask)]
+        want = reference.scaled_dot_product_attention(*exact, **more)
+        np.testing.assert_allclose(
+            out.astype(float), want, rtol=tolerance, atol=tolerance / 10 if tolerance == 1e-4 else tolerance
+        )
+    if tolerance > 1e-4:
+        return 12
     lse = place(rng.normal(size=(b, h, m, 1)).astype(dtype))[..., 0]
     merged, _ = merge_attention_states(out, lse, out, lse)
     np.testing.assert_allclose(merged, out, rtol=1e-5, atol=1e-6)
@@ -76,7 +93,7 @@ def main():
         print(np.lib.stride_tricks.as_strided(array, (6,))[5])
         return
     rng = np.random.default_rng(0)
-    cases = itertools.product((np.float32, np.float64), SHAPES, (True, False), ((0, 1, 2, 3), (0, 2, 1, 3)))
+    cases = itertools.product(KINDS, SHAPES, (True, False), ((0, 1, 2, 3), (0, 2, 1, 3)))
     print(sum(run(rng, *case) for case in cases))
 
 

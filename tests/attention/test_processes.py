@@ -48,7 +48,7 @@ CPUS = {
 def test_attention_and_merge_are_right_and_touch_nothing_out_of_bounds(cpu):
     if cpu != "host" and platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip("needs an x86-64 machine")
-    assert run("guard_pages.py", **CPUS[cpu]) == "520"
+    assert run("guard_pages.py", **CPUS[cpu]) == "1240"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -30,6 +30,12 @@ def main():
         want = reference.scaled_dot_product_attention(query, key, value, **options, return_lse=True)
         for result, expected in zip(got, want, strict=True):
             np.testing.assert_allclose(result, expected, rtol=2e-5, atol=1e-6)
+        if dtype == np.float32:
+            bfloat = scaled_dot_product_attention(query, key, value, **options, precision="bf16")
+            np.testing.assert_allclose(bfloat, want[0], rtol=0, atol=0.05)
+            halves = [x.astype(np.float16) for x in (query, key, value)]
+            half = scaled_dot_product_attention(*halves, **options)
+            np.testing.assert_allclose(half, want[0], rtol=0, atol=0.01)
         merged = merge_attention_states(*got, *got)
         np.testing.assert_allclose(merged[0], got[0], rtol=1e-5, atol=1e-6)
     print("right")
