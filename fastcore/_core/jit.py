@@ -102,17 +102,23 @@ def kernel(
     return dispatcher
 
 
-def user_kernel(func: Any, *, inline: bool = False) -> Any:
+def user_kernel(func: Any, *, scalar: bool = False) -> Any:
     """Compile a function of the user's, or one that holds it, with the package's options.
 
-    Never kept on disk: what it freezes may come from anywhere. Each operation is exact, but for products and sums that
-    become one, as `contract` says.
+    Never kept on disk: what it freezes may come from anywhere. A ``scalar`` function, whose first argument is a float,
+    is put into its callers, and its arithmetic stays in the type of that argument.
     """
     if config.DISABLE_JIT:
         return func
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    if inline:
+    if scalar:
         options["forceinline"] = True
+        try:
+            from fastcore._core.keep_precision import KeepPrecisionCompiler
+
+            options["pipeline_class"] = KeepPrecisionCompiler
+        except Exception:  # Numba's internals have changed: slower by the float64 that it makes of constants
+            pass
     return numba.njit(**options)(func)
 
 

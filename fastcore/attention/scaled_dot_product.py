@@ -79,8 +79,9 @@ def scaled_dot_product_attention(
     score_mod : function decorated with `numba.njit`, optional
         (score, b, h, i, j) -> score, for query head h of sequence b, the query at position i (see `query_offset`) and
         key j, after `scale` and `softcap` and before `alibi_slopes` and all masks; -inf: the key does not take part. It
-        is called for masked pairs, too, and in no order; score is float64 for float64, else float32. Compiled once for
-        each of these (0.2 s) and kept in memory as long as the function. Where it raises, scores become NaN.
+        is called for masked pairs, too, and in no order. score is float64 for float64, else float32, and so is all
+        arithmetic with it, constants and positions; sums and products may be fused. Compiled once for each of these
+        (0.4 s) and kept in memory as long as the function. Where it raises, scores become NaN.
     query_offset : int or (B,) ints
         Query i of sequence b has position query_offset[b] + i. Several batch axes count as one, flattened.
     key_lengths : (B,) ints, optional

@@ -1,7 +1,7 @@
 """The user's function of a score, compiled into a loop over a panel of scores.
 
 The kernels of attention call that loop by its address, once a block of keys: they are compiled once for all functions,
-and a function takes 0.2 s. LLVM puts it into the loop and vectorises it like any other.
+and a function takes 0.4 s. LLVM puts it into the loop and vectorises it like any other.
 """
 
 import weakref
@@ -21,7 +21,7 @@ _LOOPS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 def panel_loop(function, dtype):
     """A kernel that applies the scalar ``function`` to the scores of a panel, one key a row and one query a lane."""
-    one = user_kernel(function, inline=True)
+    one = user_kernel(function, scalar=True)
 
     def apply(address, keys, queries, width, first_position, first_key, batch, head):
         panel = simd.pointer_at(address, dtype)
