@@ -1,8 +1,7 @@
 """Compiling scalar functions whose arithmetic stays in one type: float32 in, float32 throughout.
 
-Numba types as NumPy's arrays of one element did: an int64 or a Python constant beside a float32 makes a float64, at half
-the lanes of a vector and with conversions to and fro. ALiBi by hand, ``score - 0.25 * abs(i - j)``, takes 1.7 times as
-long so. Here + - * / ** of numbers, one of which is a float, are computed in the type of the first argument.
+Numba makes a float64 of a float32 and an int64 or a Python constant: half the lanes of a vector, with conversions to and
+fro, in which ALiBi by hand, ``score - 0.25 * abs(i - j)``, takes 1.7 times as long. Here + - * / ** of numbers, one of which is a float, are computed in the type of the first argument.
 
 It hooks into Numba's pipeline of passes: :mod:`fastcore._core.jit` imports this in a ``try`` and does without.
 """
@@ -31,7 +30,7 @@ def _in_type(operation: Callable[[Any, Any], Any], kind: Any) -> Callable[[Any, 
     def function(x: Any, y: Any) -> Any:
         return operation(x, y)
 
-    def typed(x, y):  # type: ignore[no-untyped-def]  # Numba compares names with those of the lambdas
+    def typed(x, y):  # Numba compares names with those of the lambdas
         real = isinstance(x, _NUMBERS) and isinstance(y, _NUMBERS)
         if real and (operation is operator.truediv or isinstance(x, types.Float) or isinstance(y, types.Float)):
             return lambda x, y: operation(kind(x), kind(y))
@@ -43,8 +42,7 @@ def _in_type(operation: Callable[[Any, Any], Any], kind: Any) -> Callable[[Any, 
 
 _OPERATIONS = (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow)
 _FUNCTIONS = {
-    kind: {operation: _in_type(operation, kind) for operation in _OPERATIONS}
-    for kind in (types.float32, types.float64)
+    kind: {operation: _in_type(operation, kind) for operation in _OPERATIONS} for kind in (types.float32, types.float64)
 }
 
 

@@ -52,8 +52,8 @@ def test_user_kernel_scalar_leaves_other_types_alone():
     def function(score, h, i, j):
         both = parts(score)
         names = "a" + "b"
-        together = (i,) + (j,)
-        return both[0] + len(names) + together[1] if operator.lt(i, j) else both[1]
+        together = (i, *both) + (j,) * 2
+        return both[0] + len(names) + together[-1] if operator.lt(i, j) else both[1]
 
     compiled = user_kernel(function, scalar=True)
     assert compiled(np.float32(1.5), 0, 2, 3) == 1.5 + 1 + 2 + 3
