@@ -1,7 +1,8 @@
 """Compiling scalar functions whose arithmetic stays in one type: float32 in, float32 throughout.
 
-Numba makes a float64 of a float32 and an int64 or a Python constant: half the lanes of a vector, with conversions to and
-fro, in which ALiBi by hand, ``score - 0.25 * abs(i - j)``, takes 1.7 times as long. Here + - * / ** of numbers, one of which is a float, are computed in the type of the first argument.
+Numba makes a float64 of a float32 and an int64 or a Python constant: half the lanes of a vector, with conversions to
+and fro, in which ALiBi by hand, ``score - 0.25 * abs(i - j)``, takes 1.7 times as long. Here + - * / ** of numbers, one
+of which is a float, are computed in the type of the first argument.
 
 It hooks into Numba's pipeline of passes: :mod:`fastcore._core.jit` imports this in a ``try`` and does without.
 """

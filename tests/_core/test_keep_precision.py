@@ -52,11 +52,11 @@ def test_user_kernel_scalar_leaves_other_types_alone():
     def function(score, h, i, j):
         both = parts(score)
         names = "a" + "b"
-        together = (i, *both) + (j,) * 2
-        return both[0] + len(names) + together[-1] if operator.lt(i, j) else both[1]
+        together = both + both
+        return both[0] + len(names) + together[3] if operator.lt(i, j) else both[1]
 
     compiled = user_kernel(function, scalar=True)
-    assert compiled(np.float32(1.5), 0, 2, 3) == 1.5 + 1 + 2 + 3
+    assert compiled(np.float32(1.5), 0, 2, 3) == 2.5 + 2 + 1.5
 
 
 def test_user_kernel_division_by_zero_gives_infinity():
