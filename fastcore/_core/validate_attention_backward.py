@@ -40,3 +40,15 @@ def sinks_for_gradient(sinks: Any, wanted: bool) -> None:
     """`return_grad_sinks` needs sinks."""
     if wanted and sinks is None:
         raise ValueError("return_grad_sinks needs sinks, as the forward call had them. Got none.")
+
+
+def derivative_of_function(score_mod: Any, score_mod_grad: Any) -> None:
+    """`score_mod` needs its derivative, and only that has one."""
+    if score_mod is not None and score_mod_grad is None:
+        raise ValueError(
+            "score_mod needs its derivative, score_mod_grad: a numba.njit function (score, b, h, i, j) -> derivative of"
+            " score_mod by its score. Got none. Pass one, e.g. njit(lambda score, b, h, i, j: 1.0) where score_mod only"
+            " adds to the score or masks it."
+        )
+    if score_mod is None and score_mod_grad is not None:
+        raise ValueError("score_mod_grad is the derivative of score_mod. Got no score_mod. Pass both or neither.")

@@ -9,7 +9,7 @@ from fastcore._core import validate, validate_attention
 from fastcore._core import validate_attention_backward as check
 from fastcore.attention.kernels.backward import flash_backward
 from fastcore.attention.layout import Layout, four_axes, four_mask_axes, layout_of
-from fastcore.attention.score_changes import score_changes
+from fastcore.attention.score_changes import score_changes, score_function
 
 
 def scaled_dot_product_attention_backward(
@@ -47,8 +47,10 @@ def scaled_dot_product_attention_backward(
     grad_out : (B, H, L, Dv), dtype of query: the gradient by the result
     query, key, value : as in the forward function, one of float32, float64, float16 and bfloat16
     out, lse : (B, H, L, Dv) and (B, H, L): what the forward function gave for the same arguments, with `return_lse`
-    attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, alibi_slopes, sinks, block_mask, query_offset,
-    key_lengths, seed : as they were in the forward call; the same `seed` drops the same weights
+    attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, alibi_slopes, sinks, block_mask, score_mod,
+    query_offset, key_lengths, seed : as they were in the forward call; the same `seed` drops the same weights
+    score_mod_grad : function decorated with `numba.njit`, (score, b, h, i, j) -> number; needed with `score_mod`
+        The derivative of score_mod by its score, at the score that it was given; where score_mod gives -inf, anything.
     return_grad_mask, return_grad_sinks : bool
         Whether the gradients by a float `attn_mask` and by `sinks` are wanted, too. The mask's takes another pass that
         computes the scores again.
@@ -92,7 +94,9 @@ def scaled_dot_product_attention_backward(
     left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))
     offsets = validate.query_offsets(query_offset, batch)
     lengths = validate.lengths_of_keys(key_lengths, batch, keys)
-    changes = score_changes(alibi_slopes, sinks, block_mask, layout, query.shape[-2], keys)
+    check.derivative_of_function(score_mod, score_mod_grad)
+    changes = score_changes(alibi_slopes, sinks, block_mask, layout, query.shape[-2], keys, score_mod, computing)
+    derivative = score_function(score_mod_grad, "score_mod_grad", computing)
     mask = validate_attention.attention_mask(attn_mask, (*shape[:-1], keys), computing)
     with_mask, with_sinks = (
         validate.flag(return_grad_mask, "return_grad_mask"),
@@ -116,6 +120,7 @@ def scaled_dot_product_attention_backward(
             mask if mask is not None and mask.dtype == np.bool_ else None,
             mask if mask is not None and mask.dtype != np.bool_ else None,
             offsets, lengths, left, right, scale, softcap, dropout_p, seed, changes,
+            derivative,
         )  # fmt: skip
     found = [_like(gradient, x, layout) for gradient, x in zip(gradients, (query, key, value), strict=True)]
     if grad_mask is not None:

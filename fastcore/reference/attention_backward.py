@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcore.reference.attention import attention_weights, per_head, repeat_heads, weigh_values
+from fastcore.reference.attention import attention_weights, modified, per_head, positions, repeat_heads, weigh_values
 from fastcore.reference.philox import dropout_mask
 
 
@@ -27,6 +27,8 @@ def scaled_dot_product_attention_backward(
     alibi_slopes: Any = None,
     sinks: Any = None,
     block_mask: Any = None,
+    score_mod: Any = None,
+    score_mod_grad: Any = None,
     query_offset: Any = 0,
     key_lengths: Any = None,
     seed: int = 0,
@@ -61,6 +63,7 @@ def scaled_dot_product_attention_backward(
         alibi_slopes=alibi_slopes,
         sinks=sinks,
         block_mask=block_mask,
+        score_mod=score_mod,
         query_offset=query_offset,
         key_lengths=key_lengths,
     )
@@ -70,10 +73,9 @@ def scaled_dot_product_attention_backward(
         grad_weights: np.ndarray = gradients @ values.swapaxes(-1, -2)
         slopes = weights * (grad_weights * factors - mean)
         grad_mask = np.where(allowed, slopes, compute(0))
-        slopes = grad_mask * compute(scale)
-        if softcap is not None:
-            capped = np.tanh(queries @ keys.swapaxes(-1, -2) * compute(scale) / compute(softcap))
-            slopes = np.where(allowed, slopes * (1 - capped * capped), compute(0))
+        raw = queries @ keys.swapaxes(-1, -2) * compute(scale)
+        derivative = _derivative(raw, softcap, score_mod_grad, positions(raw.shape, query_offset))
+        slopes = np.where(allowed, grad_mask * derivative * compute(scale), compute(0))
         dropped = np.where(allowed, weights * factors, compute(0)).astype(compute)
     sums = [
         (weigh_values(slopes, allowed, keys), query),
@@ -93,6 +95,15 @@ def scaled_dot_product_attention_backward(
         by_head = np.moveaxis(by_row, -3, -1) if by_row.ndim > 2 else by_row[..., None]
         found.append(by_head.reshape(-1, np.size(sinks)).sum(axis=0).astype(np.asarray(sinks).dtype))
     return tuple(found)
+
+
+def _derivative(raw: np.ndarray, softcap: float | None, score_mod_grad: Any, position: np.ndarray) -> np.ndarray:
+    """How the scores change with the products of queries and keys."""
+    derivative, score = np.ones_like(raw), raw
+    if softcap is not None:
+        capped = np.tanh(raw / raw.dtype.type(softcap))
+        derivative, score = 1 - capped * capped, raw.dtype.type(softcap) * capped
+    return derivative if score_mod_grad is None else derivative * modified(score, score_mod_grad, position)
 
 
 def _kept_factors(weights: np.ndarray, dropout_p: float, seed: int) -> np.ndarray:

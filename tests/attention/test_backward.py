@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from numba import njit
 
 import fastcore
 from fastcore import reference, scaled_dot_product_attention, scaled_dot_product_attention_backward
@@ -12,13 +13,34 @@ from tests.attention.conftest import OPTIONS
 TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5, np.float16: 2e-3}
 
 
+@njit
+def bent(score, b, h, i, j):
+    if (i + j) % 7 == 3:
+        return -np.inf
+    return 0.75 * score + 0.05 * score * score - 0.02 * b * abs(i - j) + 0.1 * h
+
+
+@njit
+def bent_grad(score, b, h, i, j):
+    return 0.75 + 0.1 * score
+
+
 def inputs_of(rng, shapes, dtype):
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
 
+def of_forward(options):
+    return {name: x for name, x in options.items() if name != "score_mod_grad"}
+
+
+def with_function(names, keywords):
+    """A function that bends scores and masks some, with its derivative."""
+    return keywords | ({"score_mod": bent, "score_mod_grad": bent_grad} if "score_mod" in names else {})
+
+
 def backward(inputs, options, **more):
     """Our gradients of a random direction, which is the last of the result."""
-    out, lse = scaled_dot_product_attention(*inputs, **options, return_lse=True)
+    out, lse = scaled_dot_product_attention(*inputs, **of_forward(options), return_lse=True)
     grad_out = np.random.default_rng(9).normal(size=out.shape).astype(out.dtype)
     return scaled_dot_product_attention_backward(grad_out, *inputs, out, lse, **options, **more), grad_out
 
@@ -26,7 +48,7 @@ def backward(inputs, options, **more):
 def twin(inputs, grad_out, options, **more):
     """The twin's gradients in float64."""
     wide = [x.astype(float) for x in (grad_out, *inputs)]
-    exact = reference.scaled_dot_product_attention(*wide[1:], **options, return_lse=True)
+    exact = reference.scaled_dot_product_attention(*wide[1:], **of_forward(options), return_lse=True)
     return reference.scaled_dot_product_attention_backward(*wide, *exact, **options, **more)
 
 
@@ -60,7 +82,8 @@ def test_backward_of_grouped_heads_without_batch_equals_twin(rng):
     check(inputs_of(rng, ((4, 5, 8), (2, 7, 8), (2, 7, 6)), np.float64), {"enable_gqa": True})
 
 
-PAIRS = [(), *((name,) for name in OPTIONS), *itertools.combinations(OPTIONS, 2)]
+NAMES = [*OPTIONS, "score_mod"]
+PAIRS = [(), *((name,) for name in NAMES), *itertools.combinations(NAMES, 2)]
 PAIRS = [pair for pair in PAIRS if sum(name.startswith("attn_mask") for name in pair) < 2]
 PAIRS = [pair for pair in PAIRS if sum(name.startswith("window") for name in pair) < 2]
 
@@ -70,16 +93,17 @@ def test_backward_with_each_pair_of_options_equals_twin(options, names):
     """Two tiles of queries and two blocks of keys and more, with a remainder, two heads that share keys."""
     rng = np.random.default_rng(len(names))
     inputs = inputs_of(rng, ((2, 2, 70, 8), (2, 1, 150, 8), (2, 1, 150, 10)), np.float64)
-    keywords = options(names, 3, 2, 2, 70, 150, np.float64)
+    keywords = with_function(names, options(names, 3, 2, 2, 70, 150, np.float64))
     more = {"return_grad_mask": "attn_mask_float" in names, "return_grad_sinks": "sinks" in names}
     check(inputs, keywords, **more)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_backward_in_float32_equals_twin(options, name):
     rng = np.random.default_rng(5)
     inputs = inputs_of(rng, ((2, 4, 70, 40), (2, 2, 150, 40), (2, 2, 150, 24)), np.float32)
-    check(inputs, options((name, "is_causal"), 3, 2, 4, 70, 150), return_grad_mask=name == "attn_mask_float")
+    keywords = with_function((name,), options((name, "is_causal"), 3, 2, 4, 70, 150))
+    check(inputs, keywords, return_grad_mask=name == "attn_mask_float")
 
 
 MASKS = [(5, 7), (1, 7), (5, 1), (1, 1), (4, 5, 7), (4, 1, 7), (3, 1, 5, 7), (2, 1, 4, 1, 7), (2, 3, 4, 5, 7), (7,)]
@@ -224,6 +248,9 @@ MISTAKES = [
     ({"return_grad_mask": 1}, TypeError, "return_grad_mask must be True or False"),
     ({"return_grad_sinks": True}, ValueError, "return_grad_sinks needs sinks"),
     ({"softcap": -1.0}, ValueError, "softcap"),
+    ({"score_mod": bent}, ValueError, "score_mod needs its derivative, score_mod_grad"),
+    ({"score_mod_grad": bent_grad}, ValueError, "Got no score_mod"),
+    ({"score_mod": bent, "score_mod_grad": 3}, TypeError, "score_mod_grad"),
 ]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastcore import reference, scaled_dot_product_attention, scaled_dot_product_attention_backward
-from tests.attention.test_backward import PAIRS
+from tests.attention.test_backward import PAIRS, of_forward, with_function
 
 pytestmark = pytest.mark.peer
 
@@ -17,7 +17,7 @@ def torch():
 
 
 def ours(inputs, grad_out, keywords, **more):
-    out, lse = scaled_dot_product_attention(*inputs, **keywords, return_lse=True)
+    out, lse = scaled_dot_product_attention(*inputs, **of_forward(keywords), return_lse=True)
     return scaled_dot_product_attention_backward(grad_out, *inputs, out, lse, **keywords, **more)
 
 
@@ -58,9 +58,14 @@ def by_formula(torch, query, key, value, mask, sinks, keywords):
         scores = softcap * torch.tanh(scores / softcap)
     shape = tuple(scores.shape)
     offset = keywords.get("query_offset", 0)
+    positions, j = np.broadcast_arrays(reference.attention.positions(shape, offset), np.arange(shape[-1]))
+    i, j = torch.from_numpy(positions.copy()), torch.from_numpy(j.copy())
+    if "score_mod" in keywords:  # `bent` of test_backward
+        sequence, head = (torch.arange(n).reshape(-1, *(1,) * m) for n, m in ((shape[0], 3), (shape[1], 2)))
+        bent = 0.75 * scores + 0.05 * scores**2 - 0.02 * sequence * (i - j).abs() + 0.1 * head
+        scores = bent.masked_fill((i + j) % 7 == 3, -torch.inf)
     if "alibi_slopes" in keywords:
-        distance = np.abs(reference.attention.positions(shape, offset) - np.arange(shape[-1])).astype(float)
-        scores = scores - torch.from_numpy(keywords["alibi_slopes"][..., None, None] * distance)
+        scores = scores - torch.from_numpy(keywords["alibi_slopes"][..., None, None]) * (i - j).abs()
     allowed = reference.attention.allowed_by_position(
         shape, keywords.get("is_causal", False), keywords.get("window"), offset, keywords.get("key_lengths")
     )
@@ -85,7 +90,7 @@ def test_gradients_with_each_pair_of_options_equal_torch(torch, options, names):
     rng = np.random.default_rng(len(names))
     shapes = ((2, 2, 35, 8), (2, 1, 80, 8), (2, 1, 80, 10), (2, 2, 35, 10))
     *inputs, grad_out = (rng.normal(size=shape) for shape in shapes)
-    keywords = options(names, 3, 2, 2, 35, 80, np.float64)
+    keywords = with_function(names, options(names, 3, 2, 2, 35, 80, np.float64))
     tensors = [torch.from_numpy(x).requires_grad_() for x in inputs]
     mask, sinks = (torch.from_numpy(keywords[x]) if x in keywords else None for x in ("attn_mask", "sinks"))
     for x in (mask, sinks):
