@@ -14,6 +14,8 @@ import numpy as np
 from benchmarks.environment import thread_count
 from fastcore._core.jit import kernel
 from fastcore._core.simd import F32_LANES, F64_LANES, NUM_REGISTERS, advance, broadcast, fma, load, pointer, reduce_add
+from fastcore._core.simd.host import HAS_BFLOAT
+from fastcore._core.tile import TILE_ROWS, TILE_VECTORS, multiply_add
 
 # Independent chains, latency × units: 4 × 2 on x86, and with two operands 10 fit the 16 registers of AVX2; 4 × 4 on ARM
 # cores with four units, whose 32 registers hold 20.
@@ -59,6 +61,18 @@ fma_loop_f32 = _fma_loop(F32_LANES)
 fma_loop_f64 = _fma_loop(F64_LANES)
 
 
+PAIRS = 64  # of bfloat16: rows of the tile's panel, which fit the first-level cache
+TILE_WIDTH = TILE_VECTORS * int(F32_LANES)
+
+
+@kernel
+def pair_loop(out, matrix, panel, count):
+    """Products of pairs of bfloat16 by dpbf16ps: no intrinsic of ours multiplies them outside of the register tile."""
+    to, rows, columns = pointer(out), pointer(matrix), pointer(panel)
+    for _ in range(count):
+        multiply_add(to, to, rows, columns, TILE_WIDTH, PAIRS, 1, TILE_ROWS, PAIRS, TILE_ROWS, TILE_VECTORS)
+
+
 @kernel
 def read_loop(array, passes):
     """Sum of all elements, `passes` times; the length is a multiple of eight vectors."""
@@ -99,6 +113,9 @@ def run_on_all_threads(work: Callable[[int], object], threads: int) -> float:
 def fma_peak(dtype: str = "float32", threads: int | None = None, trials: int = 5) -> float:
     """Multiply-adds from registers on all threads, in operations per second (an FMA counts two)."""
     threads = threads or thread_count()
+    if dtype == "bfloat16" and HAS_BFLOAT:
+        return pair_peak(threads, trials)
+    dtype = "float32" if dtype == "bfloat16" else dtype  # what it is converted to there
     loop, lanes = (fma_loop_f32, F32_LANES) if dtype == "float32" else (fma_loop_f64, F64_LANES)
     start, operations = np.dtype(dtype).type(0.25), 2 * CHAINS * int(lanes)
     loop(start, 1)  # compiles
@@ -106,6 +123,23 @@ def fma_peak(dtype: str = "float32", threads: int | None = None, trials: int = 5
     count = max(probe, int(probe * TRIAL_S / run_on_all_threads(lambda _: loop(start, probe), 1)))
     fastest = min(run_on_all_threads(lambda _: loop(start, count), threads) for _ in range(trials))
     return threads * count * operations / fastest
+
+
+def pair_peak(threads: int, trials: int) -> float:
+    """The same of products of bfloat16 summed in float32, from the first-level cache."""
+    arrays = [
+        (
+            np.zeros((TILE_ROWS, TILE_WIDTH), np.float32),
+            np.zeros((TILE_ROWS, PAIRS), np.uint32),
+            np.zeros((PAIRS, TILE_WIDTH), np.uint32),
+        )
+        for _ in range(threads)
+    ]
+    pair_loop(*arrays[0], 1)
+    probe = 1000
+    count = max(probe, int(probe * TRIAL_S / run_on_all_threads(lambda _: pair_loop(*arrays[0], probe), 1)))
+    fastest = min(run_on_all_threads(lambda index: pair_loop(*arrays[index], count), threads) for _ in range(trials))
+    return threads * count * 4.0 * TILE_ROWS * TILE_WIDTH * PAIRS / fastest
 
 
 def read_bandwidth(size: int = MEMORY_BYTES, threads: int | None = None, trials: int = 5) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 # quick run that is out of time leaves out the last ones.
 METRICS = tuple(f"metrics_{kind}" for kind in ("classification", "ranking", "regression", "clustering", "uplift"))
 DOMAINS = (
-    "attention", "kvcache", "sentence_embeddings", "multi_head", "nn", "autodiff", *METRICS, "polynomial", "sharding",
+    "attention", "attention_backward", "attention_scores", "attention_linear", "transformers", "kvcache", "sentence_embeddings", "multi_head", "nn", "autodiff", *METRICS, "polynomial", "sharding",
     "tile", "cold_start", "generate",
 )  # fmt: skip
 

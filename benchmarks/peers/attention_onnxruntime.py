@@ -149,6 +149,8 @@ def prepare(data: Any) -> Side:
     onnx = require("onnx")
     require("onnx.helper")
     p = data.problem
+    if p.dtype == "bfloat16":
+        raise Unavailable("its CPU kernels do not take bfloat16")
     if p.dtype == "float64":
         raise Unavailable("its Attention operator takes float64 but is no more exact than float32 (error 1e-7)")
     ways: dict[str, Callable[[], Side]] = {

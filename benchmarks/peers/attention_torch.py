@@ -7,11 +7,18 @@ from benchmarks.peers import fastest, require_torch
 from benchmarks.registry import Side
 
 
+def tensor(torch: Any, array: Any) -> Any:
+    """The same memory; PyTorch knows bfloat16, but not NumPy's."""
+    if array.dtype == "bfloat16":
+        return torch.from_numpy(array.view("int16")).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
 def prepare(data: Any) -> Side:
     torch = require_torch()
     attention = torch.nn.functional.scaled_dot_product_attention
     p = data.problem
-    arrays = [torch.from_numpy(array) for array in (data.query, data.key, data.value)]
+    arrays = [tensor(torch, array) for array in (data.query, data.key, data.value)]
     options: dict[str, Any] = {"is_causal": p.causal}
     bias = data.padding_bias()
     if bias is not None:
@@ -19,7 +26,7 @@ def prepare(data: Any) -> Side:
         options["attn_mask"] = torch.from_numpy(bias)
 
     def side(inputs: list, **more: Any) -> Side:
-        return Side(partial(attention, *inputs, **options, **more), lambda result: result.numpy())
+        return Side(partial(attention, *inputs, **options, **more), lambda result: result.to(torch.promote_types(result.dtype, torch.float32)).numpy())
 
     def contiguous() -> Side:
         return side(arrays)

@@ -12,7 +12,7 @@ def test_registry_is_well_formed():
     for case in registry.all_cases():
         assert case.flops > 0
         assert case.bytes_moved > 0
-        assert 0 < case.tolerance < 1e-3
+        assert 0 < case.tolerance < (2e-2 if case.dtype == "bfloat16" else 1e-3)
         assert case.name.split("/")[0] in registry.DOMAINS
         assert set(case.factories()) >= {registry.OURS, registry.NUMPY}
         assert all(isinstance(size, int) and size > 0 for size in case.sizes.values())
