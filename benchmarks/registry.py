@@ -11,8 +11,9 @@ from typing import Any, Literal
 # quick run that is out of time leaves out the last ones.
 METRICS = tuple(f"metrics_{kind}" for kind in ("classification", "ranking", "regression", "clustering", "uplift"))
 DOMAINS = (
-    "attention", "attention_backward", "attention_scores", "attention_linear", "transformers", "kvcache", "sentence_embeddings", "multi_head", "nn", "autodiff", *METRICS, "polynomial", "sharding",
-    "tile", "cold_start", "generate",
+    "attention", "attention_backward", "attention_scores", "attention_linear", "kvcache", "sentence_embeddings",
+    "multi_head", "nn", "autodiff", *METRICS, "polynomial", "sharding", "transformers", "tile", "cold_start",
+    "generate",
 )  # fmt: skip
 
 OURS = "fastcore"

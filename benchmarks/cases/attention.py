@@ -70,7 +70,9 @@ class Problem:
     def name(self) -> str:
         options = [f"G{self.G}"] * bool(self.G) + ["causal"] * self.causal + ["key_lengths"] * self.ragged
         lengths = f"L{self.L}" + (f"-S{self.S}" if self.S else "")
-        return "/".join(("attention", self.kind, SHORT[self.dtype], f"B{self.B}-H{self.H}-{lengths}-D{self.D}", *options))
+        return "/".join(
+            ("attention", self.kind, SHORT[self.dtype], f"B{self.B}-H{self.H}-{lengths}-D{self.D}", *options)
+        )
 
     @property
     def group(self) -> str:
@@ -170,7 +172,8 @@ def naive_attention(
 def naive_in_float32(
     query: np.ndarray, key: np.ndarray, value: np.ndarray, bias: np.ndarray | None, scale: float
 ) -> np.ndarray:
-    out = naive_attention(*(array.astype(np.float32) for array in (query, key, value)), bias, scale)
+    single = np.float32
+    out = naive_attention(query.astype(single), key.astype(single), value.astype(single), bias, scale)
     return out.astype(query.dtype)
 
 

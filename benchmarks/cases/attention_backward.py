@@ -102,10 +102,12 @@ def naive(data: Input) -> Side:
 
 def check(data: Input) -> Check:
     """The last head in float64: a head's gradients depend on no other."""
-    last = [x[:, -1:].astype(np.float64) for x in (data.grad_out, data.query, data.key, data.value)]
-    causal = data.problem.causal
-    out, lse = fastcore.reference.scaled_dot_product_attention(*last[1:], is_causal=causal, return_lse=True)
-    gradients = fastcore.reference.scaled_dot_product_attention_backward(*last, out, lse, is_causal=causal)
+    grad_out, query, key, value = (
+        x[:, -1:].astype(np.float64) for x in (data.grad_out, data.query, data.key, data.value)
+    )
+    causal, twin = data.problem.causal, fastcore.reference
+    out, lse = twin.scaled_dot_product_attention(query, key, value, is_causal=causal, return_lse=True)
+    gradients = twin.scaled_dot_product_attention_backward(grad_out, query, key, value, out, lse, is_causal=causal)
     return Check(lambda result: result[:, :, -1:], stacked(gradients))
 
 

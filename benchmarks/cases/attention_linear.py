@@ -21,9 +21,7 @@ SOFTMAX = "softmax attention"
 
 
 def ours(data: Input) -> Side:
-    return Side(
-        partial(fastcore.linear_attention, data.query, data.key, data.value, data.problem.causal), np.asarray
-    )
+    return Side(partial(fastcore.linear_attention, data.query, data.key, data.value, data.problem.causal), np.asarray)
 
 
 def mapped(x: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ against the built-in one. Their share is the time of that over ours.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 from zlib import crc32
@@ -74,7 +74,6 @@ class Input:
     value: np.ndarray
     block_mask: np.ndarray | None = None
     slopes: np.ndarray | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def alibi_slopes(heads: int) -> np.ndarray:
@@ -86,10 +85,10 @@ def make(problem: Problem) -> Input:
     p = problem
     random = np.random.default_rng(crc32(p.name.encode()))
     shape = (int(p.lengths.sum()), p.H, p.D) if p.kind == "varlen" else (1, p.H, p.L, p.D)
-    arrays = [random.standard_normal(shape, dtype=np.float32) for _ in range(3)]
+    query, key, value = (random.standard_normal(shape, dtype=np.float32) for _ in range(3))
     if p.kind == "block_sparse":
-        return Input(p, *arrays, block_mask=block_mask(p, random))
-    return Input(p, *arrays, slopes=alibi_slopes(p.H) if p.kind in ("alibi", "score_mod") else None)
+        return Input(p, query, key, value, block_mask=block_mask(p, random))
+    return Input(p, query, key, value, slopes=alibi_slopes(p.H) if p.kind in ("alibi", "score_mod") else None)
 
 
 def block_mask(problem: Problem, random: np.random.Generator) -> np.ndarray:
@@ -120,9 +119,7 @@ def alibi_by_hand(heads: int) -> Callable[..., Any]:
 
 def built_in(data: Input) -> Callable[[], Any]:
     attend = fastcore.scaled_dot_product_attention
-    return partial(
-        attend, data.query, data.key, data.value, is_causal=data.problem.causal, alibi_slopes=data.slopes
-    )
+    return partial(attend, data.query, data.key, data.value, is_causal=data.problem.causal, alibi_slopes=data.slopes)
 
 
 def dense(data: Input) -> list[Side]:
@@ -179,8 +176,8 @@ def naive(data: Input) -> Side:
     def call() -> np.ndarray:
         out = np.empty_like(data.query)
         for start, n in zip(p.starts.tolist(), p.lengths.tolist()):
-            parts = (x[start : start + n].swapaxes(0, 1) for x in (data.query, data.key, data.value))
-            out[start : start + n] = naive_attention(*parts, masks[n], scale).swapaxes(0, 1)
+            q, k, v = (x[start : start + n].swapaxes(0, 1) for x in (data.query, data.key, data.value))
+            out[start : start + n] = naive_attention(q, k, v, masks[n], scale).swapaxes(0, 1)
         return out
 
     return Side(call, np.asarray)
@@ -189,7 +186,8 @@ def naive(data: Input) -> Side:
 def check(data: Input) -> Check:
     """In float64: the ends of the longest and the shortest sequence, or a few rows of the last head."""
     p = data.problem
-    expected, rows = [], []
+    expected: list[np.ndarray] = []
+    rows: list[int] = []
     if p.kind == "varlen":
         for b in (int(np.argmax(p.lengths)), int(np.argmin(p.lengths))):
             start, n = int(p.starts[b]), int(p.lengths[b])
@@ -208,8 +206,8 @@ def check(data: Input) -> Check:
     for first in (0, p.L // 2, p.L - CHECKED_ROWS):
         part_rows = slice(first, first + CHECKED_ROWS)
         mask = None if bias is None else (bias if bias.ndim == 2 else bias[-1])[part_rows].astype(np.float64)
-        arrays = (x[:, -1:].astype(np.float64) for x in (data.query[:, :, part_rows], data.key, data.value))
-        expected.append(fastcore.reference.scaled_dot_product_attention(*arrays, mask))
+        query, key, value = (x[:, -1:].astype(np.float64) for x in (data.query[:, :, part_rows], data.key, data.value))
+        expected.append(fastcore.reference.scaled_dot_product_attention(query, key, value, mask))
         rows += range(first, first + CHECKED_ROWS)
     return Check(lambda result: result[:, -1:, rows], np.concatenate(expected, axis=2))
 

@@ -21,9 +21,7 @@ def prepare(data: Any) -> Side:
         return (query @ (key.mT @ value)) / (query @ key.sum(2)[..., None])
 
     def causal(chunk: int) -> Any:
-        query, key, value = (
-            x.unflatten(2, (-1, chunk)) for x in (mapped(arrays[0]), mapped(arrays[1]), arrays[2])
-        )
+        query, key, value = (x.unflatten(2, (-1, chunk)) for x in (mapped(arrays[0]), mapped(arrays[1]), arrays[2]))
         states, sums = key.mT @ value, key.sum(3)
         states, sums = states.cumsum(2) - states, sums.cumsum(2) - sums
         weights = (query @ key.mT).tril_()

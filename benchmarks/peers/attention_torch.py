@@ -26,7 +26,10 @@ def prepare(data: Any) -> Side:
         options["attn_mask"] = torch.from_numpy(bias)
 
     def side(inputs: list, **more: Any) -> Side:
-        return Side(partial(attention, *inputs, **options, **more), lambda result: result.to(torch.promote_types(result.dtype, torch.float32)).numpy())
+        return Side(
+            partial(attention, *inputs, **options, **more),
+            lambda result: result.to(torch.promote_types(result.dtype, torch.float32)).numpy(),
+        )
 
     def contiguous() -> Side:
         return side(arrays)

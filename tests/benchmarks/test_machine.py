@@ -14,7 +14,7 @@ def test_work_runs_on_every_thread_at_once():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_fma_peak_is_a_rate_a_processor_can_have(dtype):
-    """Between one scalar operation a cycle and eight 512-bit FMAs, of pairs for bfloat16, a cycle and thread; no claim on this machine."""
+    """Between one scalar operation a cycle and eight 512-bit FMAs of pairs a cycle and thread; no claim on this one."""
     assert 1e8 < machine.fma_peak(dtype, threads=1, trials=1) < 16 * 32 * 6e9
 
 
