@@ -61,7 +61,7 @@ def by_formula(torch, query, key, value, mask, sinks, keywords):
     positions, j = np.broadcast_arrays(reference.attention.positions(shape, offset), np.arange(shape[-1]))
     i, j = torch.from_numpy(positions.copy()), torch.from_numpy(j.copy())
     if "score_mod" in keywords:  # `bent` of test_backward
-        sequence, head = (torch.arange(n).reshape(-1, *(1,) * m) for n, m in ((shape[0], 3), (shape[1], 2)))
+        sequence, head = (torch.arange(n).double().reshape(-1, *(1,) * m) for n, m in ((shape[0], 3), (shape[1], 2)))
         bent = 0.75 * scores + 0.05 * scores**2 - 0.02 * sequence * (i - j).abs() + 0.1 * head
         scores = bent.masked_fill((i + j) % 7 == 3, -torch.inf)
     if "alibi_slopes" in keywords:
