@@ -115,20 +115,29 @@ def _attend(
     check.tensors({"query": query, "key": key, "value": value})
     if torch.is_autocast_enabled("cpu"):
         query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
-    layout = layout_of(query, key, value, enable_gqa)
     left, right = check.window_sides(window)
     first_query, offsets = _offsets(query_offset)
     tensors = Tensors(
-        _four_mask_axes(attn_mask, layout, "attn_mask"),
+        _tensor(attn_mask, "attn_mask"),
         _tensor(alibi_slopes, "alibi_slopes"),
         _tensor(sinks, "sinks"),
-        _four_mask_axes(block_mask, layout, "block_mask"),
+        _tensor(block_mask, "block_mask"),
         offsets,
         _tensor(key_lengths, "key_lengths"),
         _seed(seed) if dropout_p else None,
     )
     options = Options(
         dropout_p, is_causal, scale, left, right, softcap, first_query, precision, handle_of(score_mod, score_mod_grad)
+    )
+    if not torch.compiler.is_compiling() and query.dim() == key.dim() == value.dim() == 4:
+        inputs = (query, key, value, *tensors)
+        # As it is: what is not in order is found, once, by the function of arrays.
+        if query.shape[0] == key.shape[0] == value.shape[0] and _is_eager(*(x for x in inputs if x is not None)):
+            return _call_directly(query, key, value, tensors, options)
+    layout = layout_of(query, key, value, enable_gqa)
+    tensors = tensors._replace(
+        attn_mask=_four_mask_axes(attn_mask, layout, "attn_mask"),
+        block_mask=_four_mask_axes(block_mask, layout, "block_mask"),
     )
     out = _call(
         _four_axes(query, layout, layout.heads),
@@ -158,10 +167,14 @@ def _call(query: Any, key: Any, value: Any, tensors: Tensors, options: Options) 
     if torch._C._are_functorch_transforms_active():
         return differentiated(*inputs, *options, True)[0]
     if not torch.compiler.is_compiling() and is_plain(*(x for x in inputs if x is not None)):
-        if _needs_gradient(*inputs):
-            return Attention.apply(*inputs, *options, True)[0]
-        return run_forward(query, key, value, tensors, options, False)[0]
+        return _call_directly(query, key, value, tensors, options)
     return torch.ops.fastcore.attention(*inputs, *options, _needs_gradient(*inputs))[0]
+
+
+def _call_directly(query: Any, key: Any, value: Any, tensors: Tensors, options: Options) -> torch.Tensor:
+    if _needs_gradient(query, key, value, *tensors):
+        return Attention.apply(query, key, value, *tensors, *options, True)[0]
+    return run_forward(query, key, value, tensors, options, False)[0]
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -192,7 +205,6 @@ def _four_axes(x: torch.Tensor, layout: Layout, heads: int) -> torch.Tensor:
 
 def _four_mask_axes(mask: Any, layout: Layout, name: str) -> torch.Tensor | None:
     """A mask of the scores (or of their blocks) with four axes, still to be stretched; batch axes join."""
-    mask = _tensor(mask, name)
     if mask is None or (mask.dim() == 4 and layout.has_heads and len(layout.batch_axes) == 1):
         return mask
     axes = len(layout.axes) + 2

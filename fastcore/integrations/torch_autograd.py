@@ -76,11 +76,11 @@ class Attention(torch.autograd.Function):
     @_takes(_INPUTS + _OTHERS)
     def forward(*arguments: Any) -> Any:
         inputs = [x for x in arguments[:_INPUTS] if x is not None]
-        if torch.compiler.is_compiling() or not is_plain(*inputs):
+        if torch.compiler.is_compiling() or not (arguments[-1] and is_plain(*inputs)):
             return torch.ops.fastcore.attention(*arguments)
         query, key, value, *rest = arguments
-        tensors, options, (return_lse,) = split(rest)
-        return run_forward(query, key, value, tensors, options, return_lse)
+        tensors, options, _ = split(rest)
+        return run_forward(query, key, value, tensors, options, True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

@@ -110,15 +110,14 @@ def run_forward(
     tensors: Tensors,
     options: Options,
     return_lse: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, H, L, Dv) on memory of (B, L, H, Dv), as PyTorch's own on the CPU, and the lse, empty where not asked for."""
+) -> tuple[torch.Tensor, Any]:
+    """(B, H, L, Dv) on memory of (B, L, H, Dv), as PyTorch's own on the CPU, and the lse, None where not asked for."""
     q, k, v = as_array(query, "query"), as_array(key, "key"), as_array(value, "value")
     given = keywords(tensors, options)
     batch, heads, rows = q.shape[:3]
     out = np.empty((batch, rows, heads, v.shape[3]), q.dtype).transpose(0, 2, 1, 3)
     result = attention.scaled_dot_product_attention(q, k, v, out=out, return_lse=return_lse, **given)
-    lse = torch.from_numpy(result[1]) if return_lse else query.new_empty((0,), dtype=_lse_dtype(query))
-    return as_tensor(out, query.dtype), lse
+    return as_tensor(out, query.dtype), torch.from_numpy(result[1]) if return_lse else None
 
 
 def run_backward(
@@ -170,7 +169,8 @@ def split(arguments: Sequence[Any]) -> tuple[Tensors, Options, Sequence[Any]]:
 
 def _attention(query, key, value, *arguments):
     tensors, options, (return_lse,) = split(arguments)
-    return run_forward(query, key, value, tensors, options, return_lse)
+    out, lse = run_forward(query, key, value, tensors, options, return_lse)
+    return out, query.new_empty((0,), dtype=_lse_dtype(query)) if lse is None else lse
 
 
 def _attention_shapes(query, key, value, *arguments):

@@ -35,8 +35,15 @@ def _join_options(arguments: Sequence[Any], axes: Sequence[Any], size: int, batc
     """The options of a batch of ``size * batch``."""
     joined = list(arguments)
     for at in _MASKS:
-        if arguments[at] is not None and (axes[at] is not None or arguments[at].shape[0] > 1):
-            joined[at] = _joined(arguments[at], axes[at], size, batch)
+        mask, axis = arguments[at], axes[at]
+        if mask is None:
+            continue
+        if axis is not None:
+            mask = mask.movedim(axis, 0)
+            mask = mask.reshape(size, *(1,) * (5 - mask.ndim), *mask.shape[1:])
+            joined[at] = _joined(mask, 0, size, batch)
+        elif mask.ndim == 4 and mask.shape[0] > 1:
+            joined[at] = _joined(mask, None, size, batch)
     for at in _PER_SEQUENCE:
         if arguments[at] is not None:
             joined[at] = _joined(arguments[at], axes[at], size, batch)

@@ -177,6 +177,28 @@ def test_gradients_of_stretched_batch_and_groups_are_summed(tensors):
         close(actual, expected)
 
 
+def test_gradients_of_options_equal_composed_ones(tensors):
+    q, k, v = (x[:, :2] for x in tensors)
+    generator = torch.Generator().manual_seed(4)
+    mask, sinks = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((9, 9), (2,)))
+    slopes = torch.tensor([0.5, 0.25], dtype=torch.float64)
+    distance = (torch.arange(9)[:, None] - torch.arange(9)).abs()
+
+    def composed(q, k, v, mask, sinks):
+        scores = 3.0 * torch.tanh(q @ k.transpose(-1, -2) / 8**0.5 / 3.0) - slopes[:, None, None] * distance + mask
+        scores = scores.masked_fill(torch.ones(9, 9, dtype=torch.bool).triu(1), -torch.inf)
+        more = sinks[:, None, None].expand(*scores.shape[:-1], 1)
+        return torch.cat([scores, more], -1).softmax(-1)[..., :-1] @ v
+
+    def ours(q, k, v, mask, sinks):
+        return scaled_dot_product_attention(
+            q, k, v, mask, is_causal=True, sinks=sinks, softcap=3.0, alibi_slopes=slopes
+        )
+
+    for actual, expected in zip(gradients(ours, (q, k, v), mask, sinks), gradients(composed, (q, k, v), mask, sinks)):
+        close(actual, expected, 1e-10)
+
+
 def test_gradcheck_passes(tensors):
     leaves = [x[:, :2, :5].detach().clone().requires_grad_() for x in tensors]
     assert torch.autograd.gradcheck(lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True), leaves)
