@@ -16,7 +16,7 @@ from fastcore.attention.kernels.panels import (
     score_keys,
     write_rows,
 )
-from fastcore.attention.kernels.softmax import LOG2_E
+from fastcore.attention.kernels.softmax import LOG2_E, exponentiate
 from fastcore.attention.kernels.storage_formats import F16, F32, VECTOR
 from fastcore.attention.kernels.views import Kind, Rows
 
@@ -115,6 +115,18 @@ def nothing_left(panel, vectors, factor):
 
 
 @kernel
+def exponentiate_floats(scores, keys, reference, total, width, unit, diagonal, final):
+    """`exponentiate`, whether or not the weights are ``final``."""
+    exponentiate(scores, keys, reference, total, width, unit, diagonal)
+
+
+@kernel
+def add_floats(values, size, weights, accumulated, width, diagonal, final):
+    """`add_values`, likewise."""
+    add_values(values, size, weights, accumulated, width, diagonal)
+
+
+@kernel
 def add_floats_where_kept(values, size, weights, scores, panel, accumulated, width, diagonal):
     """`add_values_where_kept`, which needs no panel."""
     add_values_where_kept(values, size, weights, scores, accumulated, width, diagonal)
@@ -154,7 +166,8 @@ FLOAT32 = Kind(
     load_values=float_rows,
     score_keys=score_keys,
     all_finite=all_finite,
-    add_values=add_values,
+    exponentiate=exponentiate_floats,
+    add_values=add_floats,
     add_values_where_kept=add_floats_where_kept,
     put_rows=put_rows,
 )

@@ -19,7 +19,7 @@ from fastcore.attention.kernels.panels import (
     score_keys,
     used_keys,
 )
-from fastcore.attention.kernels.softmax import LOG2_E
+from fastcore.attention.kernels.softmax import LOG2_E, LOWEST_F32, exponentiate
 from fastcore.attention.kernels.storage_formats import BF16, VECTOR
 from fastcore.attention.kernels.views import Kind, Rows
 
@@ -137,11 +137,41 @@ def round_weights(weights, keys, width, diagonal):
 
 
 @kernel
-def add_value_pairs(values, size, weights, accumulated, width, diagonal):
-    """`add_values` of interleaved rows; the weights are left as pairs."""
+def exponentiate_pairs(scores, keys, reference, total, width, unit, diagonal, final):
+    """`exponentiate`; ``final`` weights are rounded into pairs at once, which saves storing and loading them."""
+    if not final:
+        exponentiate(scores, keys, reference, total, width, unit, diagonal)
+        return
+    lanes = lanes_of(scores)
+    zero = simd.broadcast(0.0, lanes, simd.f32)
+    for first in range(0, width, lanes):
+        # Finite, so that -inf minus the reference of a lane that has seen no key is -inf and not NaN.
+        shift = simd.maximum(simd.load(simd.advance(reference, first), lanes) * unit, LOWEST_F32)
+        used = used_keys(diagonal, keys, width, first, lanes)
+        at = simd.advance(scores, first)
+        to = simd.cast_pointer(at, simd.u32)
+        evens, odds = zero, zero
+        for _ in range(used // 2):
+            even = simd.softmax_exp2(simd.fma(simd.load(at, lanes), unit, -shift))
+            odd = simd.softmax_exp2(simd.fma(simd.load(simd.advance(at, width), lanes), unit, -shift))
+            simd.store(to, simd.floats_to_pairs(even, odd))
+            evens, odds = evens + even, odds + odd
+            at, to = simd.advance(at, 2 * width), simd.advance(to, width)
+        if used % 2 == 1:
+            even = simd.softmax_exp2(simd.fma(simd.load(at, lanes), unit, -shift))
+            simd.store(to, simd.floats_to_pairs(even, zero))
+            evens = evens + even
+        sums = simd.advance(total, first)
+        simd.store(sums, simd.load(sums, lanes) + (evens + odds))
+
+
+@kernel
+def add_value_pairs(values, size, weights, accumulated, width, diagonal, final):
+    """`add_values` of interleaved rows; the weights are left as pairs, which ``final`` ones are already."""
     lanes = lanes_of(weights)
     vectors = width // lanes
-    round_weights(weights, values.length, width, diagonal)
+    if not final:
+        round_weights(weights, values.length, width, diagonal)
     pairs = simd.cast_pointer(weights, simd.u32)
     # A pair of keys of which one is beyond a part's end belongs to it: the other's weight is 0 where it is not used.
     half, last = diagonal_parts(diagonal, values.length, width, lanes)
@@ -184,6 +214,7 @@ BFLOAT_PAIRS = Kind(
     load_values=interleaved_rows,
     score_keys=score_pairs,
     all_finite=all_pairs_finite,
+    exponentiate=exponentiate_pairs,
     add_values=add_value_pairs,
     add_values_where_kept=add_pairs_where_kept,
     put_rows=put_rows,

@@ -20,7 +20,7 @@ from fastcore.attention.kernels.masking import (
 )
 from fastcore.attention.kernels.modify import modify_scores
 from fastcore.attention.kernels.panels import copy_panel, fill_panel
-from fastcore.attention.kernels.softmax import LOG2_E, exponentiate, normalise, raise_reference
+from fastcore.attention.kernels.softmax import LOG2_E, normalise, raise_reference
 
 
 @kernel
@@ -76,7 +76,9 @@ def attend_block(
         if guarded:
             copy_panel(scratch.weights, scratch.mask, count * vectors)
     raise_reference(scratch.peak, scratch.reference, scratch.total, scratch.accumulated, value_size, width, scores.unit)
-    exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit, diagonal)
+    # Weights that nothing else changes may be rounded on the way.
+    final = not guarded and dropout.threshold == 0
+    kind.exponentiate(scratch.weights, count, scratch.reference, scratch.total, width, scores.unit, diagonal, final)
     if dropout.threshold > 0:
         drop_weights(scratch.weights, count, width, first_key, dropout)
     if guarded:
@@ -84,7 +86,7 @@ def attend_block(
             values, value_size, scratch.weights, scratch.mask, scratch.block_keys, scratch.accumulated, width, diagonal
         )
     else:
-        kind.add_values(values, value_size, scratch.weights, scratch.accumulated, width, diagonal)
+        kind.add_values(values, value_size, scratch.weights, scratch.accumulated, width, diagonal, final)
 
 
 @kernel

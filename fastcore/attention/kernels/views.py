@@ -32,7 +32,9 @@ class Kind(NamedTuple):
     ``pack_queries(rows, size, factor, scratch)``, ``put_rows(scratch, size, rows)`` : queries in, results out
     ``scale_products(panel, vectors, factor)`` : what `pack_queries` left of the factor; whether the panel has changed
     ``load_keys``, ``load_values(rows, first, count, size, panel)`` : a block as the products read it
-    ``score_keys``, ``all_finite``, ``add_values``, ``add_values_where_kept`` : see `panels` and `masking`
+    ``score_keys``, ``all_finite``, ``add_values_where_kept`` : see `panels` and `masking`
+    ``exponentiate(..., final)``, ``add_values(..., final)`` : see `softmax` and `panels`; nothing is done to ``final``
+    weights in between
     """
 
     columns: Any
@@ -43,6 +45,7 @@ class Kind(NamedTuple):
     load_values: Any
     score_keys: Any
     all_finite: Any
+    exponentiate: Any
     add_values: Any
     add_values_where_kept: Any
     put_rows: Any
