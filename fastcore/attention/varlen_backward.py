@@ -9,7 +9,7 @@ from fastcore._core import validate, validate_attention_varlen
 from fastcore._core import validate_attention_backward as check
 from fastcore.attention.kernels.packed_backward import packed_backward
 from fastcore.attention.layout import Layout
-from fastcore.attention.score_changes import score_changes
+from fastcore.attention.score_changes import score_changes, score_function
 from fastcore.attention.varlen import heads_first
 
 
@@ -30,6 +30,8 @@ def scaled_dot_product_attention_varlen_backward(
     softcap: float | None = None,
     alibi_slopes: Any = None,
     sinks: Any = None,
+    score_mod: Any = None,
+    score_mod_grad: Any = None,
     query_offset: Any = 0,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,8 +45,10 @@ def scaled_dot_product_attention_varlen_backward(
     query, key, value : (total_q, H, D), (total_k, G, D), (total_k, G, Dv), as in the forward function
     out, lse : (total_q, H, Dv) and (H, total_q): what the forward function gave for the same arguments, with
         `return_lse`
-    query_starts, key_starts, dropout_p, is_causal, scale, window, softcap, alibi_slopes, sinks, query_offset, seed :
-        as they were in the forward call; the same `seed` drops the same weights
+    query_starts, key_starts, dropout_p, is_causal, scale, window, softcap, alibi_slopes, sinks, score_mod,
+    query_offset, seed : as they were in the forward call; the same `seed` drops the same weights
+    score_mod_grad : function decorated with `numba.njit`, (score, b, h, i, j) -> number; needed with `score_mod`
+        The derivative of score_mod by its score, at the score that it was given.
 
     Returns
     -------
@@ -80,7 +84,9 @@ def scaled_dot_product_attention_varlen_backward(
     seed = validate.random_seed(seed)
     left, right = validate.window_bounds(window, validate.flag(is_causal, "is_causal"))
     offsets = validate.query_offsets(query_offset, sequences.batch)
-    changes = score_changes(alibi_slopes, sinks, None, sequences, query.shape[0], key.shape[0])
+    check.derivative_of_function(score_mod, score_mod_grad)
+    changes = score_changes(alibi_slopes, sinks, None, sequences, query.shape[0], key.shape[0], score_mod, computing)
+    derivative = score_function(score_mod_grad, "score_mod_grad", computing)
 
     gradients = [np.zeros(x.shape, computing) for x in (query, key, value)]
     if query.size and key.size and dropout_p < 1.0:
@@ -89,6 +95,7 @@ def scaled_dot_product_attention_varlen_backward(
             heads_first(query, computing), heads_first(key, computing), heads_first(value, computing),
             heads_first(out, computing), lse[None], heads_first(grad_out, computing), targets[0], targets[1],
             targets[2], starts[0], starts[1], offsets, left, right, scale, softcap, dropout_p, seed, changes,
+            derivative,
         )  # fmt: skip
     with np.errstate(over="ignore"):  # float16 ends at 65504
         of_query, of_key, of_value = (gradient.astype(dtype, copy=False) for gradient in gradients)

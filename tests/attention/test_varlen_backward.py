@@ -5,6 +5,7 @@ import itertools
 import ml_dtypes
 import numpy as np
 import pytest
+from numba import njit
 
 from fastcore import (
     num_threads,
@@ -71,6 +72,31 @@ def test_varlen_backward_sequence_has_the_bits_that_it_has_alone(rng, options):
         for one, two, alone in zip(*results, want, strict=True):
             np.testing.assert_array_equal(one[part], alone[0].swapaxes(0, 1))
             np.testing.assert_array_equal(two[part], alone[0].swapaxes(0, 1))
+
+
+@njit
+def squared(score, b, h, i, j):
+    return score + 0.1 * score * score * (1 + h) - 0.02 * j + 0.01 * i * b
+
+
+@njit
+def squared_grad(score, b, h, i, j):
+    return 1 + 0.2 * score * (1 + h)
+
+
+@pytest.mark.parametrize("more", [{}, {"is_causal": True, **FORWARD_OPTIONS["query_offset"]}])
+def test_varlen_backward_of_score_mod_matches_padded_batch(packed, rng, more):
+    inputs, grad_out = packed(np.float64), gradient_of_result(rng, np.float64)
+    options = {"score_mod": squared, **more}
+    out, lse = scaled_dot_product_attention_varlen(*inputs, QUERY_STARTS, KEY_STARTS, return_lse=True, **options)
+    rest = (*inputs, out, lse, QUERY_STARTS, KEY_STARTS)
+    options["score_mod_grad"] = squared_grad
+    got = scaled_dot_product_attention_varlen_backward(grad_out, *rest, **options)
+    want = reference.scaled_dot_product_attention_varlen_backward(grad_out, *rest, **options)
+    for result, expected in zip(got, want, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-11)
+    with pytest.raises(ValueError, match="score_mod needs its derivative, score_mod_grad"):
+        scaled_dot_product_attention_varlen_backward(grad_out, *rest, score_mod=squared)
 
 
 def test_varlen_backward_strided_inputs_give_the_same(packed, rng):

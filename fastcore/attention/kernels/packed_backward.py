@@ -19,7 +19,7 @@ def list_chunks(rows, keys, counts, groups):
 
 def packed_backward(
     query, key, value, out, lse, grad_out, grad_query, grad_key, grad_value, query_starts, key_starts, query_offset,
-    left, right, scale, softcap, dropout_p, seed, changes,
+    left, right, scale, softcap, dropout_p, seed, changes, score_mod_grad,
 ):  # fmt: skip
     """`flash_backward` of packed sequences.
 
@@ -35,7 +35,7 @@ def packed_backward(
     options[F.QUERY_STARTS], options[F.KEY_STARTS] = query_starts.ctypes.data, key_starts.ctypes.data
     options[F.ITEMS], options[F.ITEM_COUNT], options[F.LONGEST] = items.ctypes.data, items.size, rows.max()
     options[B.SEQUENCES], options[B.CHUNKS_OF] = rows.size, chunks.ctypes.data
-    options[B.CHUNK], options[B.CHUNKS] = chunks.max(), counts.max()
+    options[B.CHUNK], options[B.CHUNKS], options[B.SCORE_MOD_GRAD] = chunks.max(), counts.max(), score_mod_grad
     # Pages of it that no sequence has chunks for are never touched.
     partial = np.zeros((max(int(counts.max()) - 1, 1), *query.shape[1:]), query.dtype)
     work = B.BACKWARD_F32 if query.itemsize == 4 else B.BACKWARD_F64
