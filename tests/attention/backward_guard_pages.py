@@ -27,16 +27,17 @@ def run(rng, sizes, at_end):
     expected = reference.scaled_dot_product_attention_backward(grad_out, query, key, value, out, lse, is_causal=True)
     for result, right in zip(results, expected, strict=True):
         np.testing.assert_allclose(result, right, rtol=1e-4, atol=1e-5)
-    return 1 + run_options(rng, given[:3], given[5], at_end)
+    # Once a size: without the compiler a case takes seconds.
+    return 1 + (run_options(rng, given[:3], given[5]) if at_end else 0)
 
 
-def run_options(rng, given, grad_out, at_end):
+def run_options(rng, given, grad_out):
     """Masks and what else is read beside the arrays."""
     (b, h, m, _), n = given[0].shape, given[1].shape[2]
-    blocks = guarded(np.ones((b, h, -(-m // 64), -(-n // 64)), bool), at_end, range(4))
+    blocks = guarded(np.ones((b, h, -(-m // 64), -(-n // 64)), bool), True, range(4))
     masks = [rng.random((b, h, m, n)) < 0.7, rng.normal(size=(b, h, m, n)).astype(np.float32)]
     for mask, more in itertools.product(masks, ({"softcap": 2.0, "dropout_p": 0.3}, {"block_mask": blocks})):
-        options = {"attn_mask": guarded(mask, at_end, range(4)), **more}
+        options = {"attn_mask": guarded(mask, True, range(4)), **more}
         with_mask = {"return_grad_mask": mask.dtype != bool}
         out, lse = scaled_dot_product_attention(*given, **options, return_lse=True)
         got = scaled_dot_product_attention_backward(grad_out, *given, out, lse, **options, **with_mask)

@@ -138,4 +138,4 @@ def test_attention_backward_equals_torch(rng, groups, is_causal):
 
 @pytest.mark.parametrize("run_guarded", ["host", "AVX2", "no compiler"], indirect=True)
 def test_attention_backward_stays_in_bounds(run_guarded):
-    assert run_guarded(Path(__file__).with_name("backward_guard_pages.py")) == "12"
+    assert run_guarded(Path(__file__).with_name("backward_guard_pages.py")) == "9"
