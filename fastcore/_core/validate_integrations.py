@@ -104,6 +104,17 @@ def packed_alike(shape: Sequence[int], query_starts: Any, key_starts: Any) -> No
         )
 
 
+def no_gradient_of(x: Any, name: str) -> None:
+    if getattr(x, "requires_grad", False):
+        raise ValueError(f"{name} must not require a gradient: packed sequences have none of it. Pass {name}.detach().")
+
+
+def four_axes(named: Mapping[str, Any]) -> None:
+    for name, x in named.items():
+        if x.ndim != 4:
+            raise ValueError(f"{name} must have four axes, (B, heads, tokens, size). Got {tuple(x.shape)}.")
+
+
 # --- JAX ---
 
 

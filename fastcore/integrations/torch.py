@@ -9,5 +9,6 @@ except ImportError as error:
 
 from fastcore.integrations.torch_attention import scaled_dot_product_attention
 from fastcore.integrations.torch_routing import use_fastcore
+from fastcore.integrations.torch_sequences import linear_attention, scaled_dot_product_attention_varlen
 
-__all__ = ["scaled_dot_product_attention", "use_fastcore"]
+__all__ = ["linear_attention", "scaled_dot_product_attention", "scaled_dot_product_attention_varlen", "use_fastcore"]

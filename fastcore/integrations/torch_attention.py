@@ -124,7 +124,7 @@ def _attend(
         _tensor(block_mask, "block_mask"),
         offsets,
         _tensor(key_lengths, "key_lengths"),
-        _seed(seed) if dropout_p else None,
+        drawn_seed(seed) if dropout_p else None,
     )
     options = Options(
         dropout_p, is_causal, scale, left, right, softcap, first_query, precision, handle_of(score_mod, score_mod_grad)
@@ -226,7 +226,7 @@ def _offsets(query_offset: Any) -> tuple[int, torch.Tensor | None]:
     ), None
 
 
-def _seed(seed: Any) -> torch.Tensor:
+def drawn_seed(seed: Any) -> torch.Tensor:
     """A scalar of int64: it may differ in each call of a compiled graph."""
     if seed is None:
         return torch.randint(1 << 62, ())

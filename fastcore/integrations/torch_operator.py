@@ -81,13 +81,18 @@ def handle_of(score_mod: Callable | None, score_mod_grad: Callable | None) -> in
 # --- calls of fastcore -----------------------------------------------------------------------------------------------
 
 
+def seed_of(seed: torch.Tensor) -> int:
+    """The bits of an int64 as fastcore's unsigned seed."""
+    return int(seed) % (1 << 64)
+
+
 def keywords(tensors: Tensors, options: Options) -> dict[str, Any]:
     """fastcore's options by name; those at their defaults are left out."""
     given: dict[str, Any] = {
         name: as_array(x, name) for name, x in zip(Tensors._fields, tensors) if x is not None and name != "seed"
     }
     if tensors.seed is not None:
-        given["seed"] = int(tensors.seed) % (1 << 64)
+        given["seed"] = seed_of(tensors.seed)
     if options.first_query:
         given["query_offset"] = options.first_query + given.get("query_offset", 0)
     if options.left is not None or options.right is not None:
@@ -153,7 +158,7 @@ def run_backward(
     return tuple(results)
 
 
-def _lse_dtype(query: torch.Tensor) -> torch.dtype:
+def lse_dtype(query: torch.Tensor) -> torch.dtype:
     return torch.float64 if query.dtype == torch.float64 else torch.float32
 
 
@@ -170,14 +175,14 @@ def split(arguments: Sequence[Any]) -> tuple[Tensors, Options, Sequence[Any]]:
 def _attention(query, key, value, *arguments):
     tensors, options, (return_lse,) = split(arguments)
     out, lse = run_forward(query, key, value, tensors, options, return_lse)
-    return out, query.new_empty((0,), dtype=_lse_dtype(query)) if lse is None else lse
+    return out, query.new_empty((0,), dtype=lse_dtype(query)) if lse is None else lse
 
 
 def _attention_shapes(query, key, value, *arguments):
     batch, heads, rows, _ = query.shape
     out = query.new_empty((batch, rows, heads, value.shape[3])).transpose(1, 2)
     shape = (batch, heads, rows) if arguments[-1] else (0,)
-    return out, query.new_empty(shape, dtype=_lse_dtype(query))
+    return out, query.new_empty(shape, dtype=lse_dtype(query))
 
 
 def _attention_backward(grad_out, query, key, value, out, lse, *arguments):
