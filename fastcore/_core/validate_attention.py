@@ -5,7 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from fastcore._core.validate import as_native_array, casts_to_float, flag, is_float_type, kind_of, positive_index, shown
+from fastcore._core.validate import (
+    as_native_array,
+    casts_to_float,
+    flag,
+    float_array,
+    is_float_type,
+    kind_of,
+    positive_index,
+    shown,
+)
+
+# bfloat16 as its bits, for callers without ml_dtypes.
+BFLOAT_BITS = np.dtype([("bfloat16", np.uint16)])
+
+
+def attention_array(x: Any, name: str) -> np.ndarray:
+    """`validate.float_array`, or an ndarray of `BFLOAT_BITS`."""
+    if type(x) is np.ndarray and x.dtype == BFLOAT_BITS:
+        return x
+    return float_array(x, name)
 
 
 def attention_ranks(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> None:

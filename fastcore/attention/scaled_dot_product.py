@@ -49,6 +49,7 @@ def scaled_dot_product_attention(
     Parameters
     ----------
     query, key, value : (B, H, L, D), (B, G, S, D), (B, G, S, Dv), all float32, float64, float16 or ml_dtypes.bfloat16
+        bfloat16 also as an ndarray of its bits, dtype [("bfloat16", "u2")]; the result then is one, too.
         Arrays or anything with `__array__` or `__dlpack__`. (N, L, D) has batch and no heads, (L, D) neither; more axes
         in front are more batch. Batch axes of size 1 stretch. Read in place whatever the strides, e.g. (B, L, H, D)
         memory through a transpose or a slice of a cache, as long as the last axis is contiguous; else copied.
@@ -145,9 +146,9 @@ def _attend(
     key_lengths: Any, return_lse: Any, out: Any, seed: Any, precision: Any,
 ) -> Any:  # fmt: skip
     """The function for any arguments: all are checked and brought to what the kernels rely on."""
-    query = validate.float_array(query, "query")
-    key = validate.float_array(key, "key")
-    value = validate.float_array(value, "value")
+    query = validate_attention.attention_array(query, "query")
+    key = validate_attention.attention_array(key, "key")
+    value = validate_attention.attention_array(value, "value")
     dtype = validate.same_dtype({"query": query, "key": key, "value": value})
     computing, storage = validate.computing_dtype(dtype), storage_of(dtype)
     as_bfloat = multiplies_bfloat(dtype, validate_attention.precision(precision, dtype))

@@ -79,9 +79,9 @@ def scaled_dot_product_attention_varlen(
     Tiles of queries are taken by threads one by one, those of the sequences with most work first. A sequence's result
     has the same bits in any batch.
     """
-    query = validate.float_array(query, "query")
-    key = validate.float_array(key, "key")
-    value = validate.float_array(value, "value")
+    query = validate_attention.attention_array(query, "query")
+    key = validate_attention.attention_array(key, "key")
+    value = validate_attention.attention_array(value, "value")
     dtype = validate.same_dtype({"query": query, "key": key, "value": value})
     computing, storage = validate.computing_dtype(dtype), storage_of(dtype)
     as_bfloat = multiplies_bfloat(dtype, validate_attention.precision(precision, dtype))

@@ -2,14 +2,14 @@
 
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numba import njit
 
 from fastcore import reference, scaled_dot_product_attention
 from fastcore._core.validate import NO_BOUND
-from fastcore.attention.kernels.halves import round_into, to_float32
-from fastcore.attention.kernels.storage_formats import F32
+from fastcore.attention.kernels.storage_formats import F16, F32
 
 
 @njit
@@ -107,6 +107,11 @@ def check(assert_close):
     return run
 
 
+def numbers_of(array, storage):
+    """What the kernel is given as bits of half precision as the numbers, in the same memory."""
+    return array if storage == F32 else array.view(np.float16 if storage == F16 else ml_dtypes.bfloat16)
+
+
 @pytest.fixture
 def kernel_calls(monkeypatch):
     """Puts the twin in the kernel's place and holds each call to what the kernel is promised; yields the calls.
@@ -155,17 +160,14 @@ def kernel_calls(monkeypatch):
             assert numbers is None or numbers.flags.c_contiguous
         blocks = changes.blocks
         assert blocks is None or (blocks.shape == (b, h, -(-m // 64), -(-n // 64)) and blocks.dtype == np.bool_)
-        numbers = (query, key, value) if storage == F32 else (to_float32(x, storage) for x in (query, key, value))
+        numbers = (numbers_of(x, storage) for x in (query, key, value))
         result, lse_nat = reference.scaled_dot_product_attention(
             *numbers, mask_float if mask_bool is None else mask_bool, dropout_p, scale=scale,
             window=(left, right), softcap=softcap or None, query_offset=0 if offset is None else offset,
             key_lengths=lengths, return_lse=True, seed=seed, sinks=changes.sinks, block_mask=blocks,
             alibi_slopes=None if changes.slopes is None else np.broadcast_to(changes.slopes, (b, h)),
         )  # fmt: skip
-        if storage == F32:
-            out[...] = result
-        else:
-            round_into(out, result, storage)
+        numbers_of(out, storage)[...] = result
         if lse is not None:
             lse[...] = lse_nat
         calls.append((query, key, value, mask_float if mask_bool is None else mask_bool, out))

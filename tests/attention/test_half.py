@@ -13,6 +13,7 @@ import fastcore
 from fastcore import reference, scaled_dot_product_attention_varlen
 from fastcore import scaled_dot_product_attention as attend
 from fastcore._core import simd
+from fastcore._core.validate_attention import BFLOAT_BITS
 from tests.attention.conftest import OPTIONS
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -179,3 +180,16 @@ def test_precision_bf16_of_other_types_raises(arrays, dtype):
 def test_precision_of_other_kinds_raises(arrays, precision, error):
     with pytest.raises(error, match='precision must be "highest" or "bf16"'):
         attend(*arrays(15), precision=precision)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"is_causal": True}, {"key_lengths": [0, 9]}, {"dropout_p": 1.0}])
+@pytest.mark.parametrize("m", [1, 37])
+def test_bfloat16_as_bits_equals_bfloat16(arrays, m, keywords):
+    inputs = cast(arrays(16, m=m, d=32, dv=48), "bfloat16")
+    bits = [x.view(np.uint16).view(BFLOAT_BITS) for x in inputs]
+    got = attend(*bits, **keywords)
+    assert got.dtype == BFLOAT_BITS
+    np.testing.assert_array_equal(got.view(np.uint16), attend(*inputs, **keywords).view(np.uint16))
+    out = np.empty(got.shape, BFLOAT_BITS)
+    assert attend(*bits, **keywords, out=out) is out
+    np.testing.assert_array_equal(out, got)
