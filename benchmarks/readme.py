@@ -19,6 +19,8 @@ PICTURE = Path("docs/benchmark.png")
 MOST_ROWS = 16
 IMPORTANT = re.compile(
     r"attention/prefill/f32/B1-H8-L(512|2048)-D(64|128)(/causal)?$|attention/encoder/|sentence_embeddings/f32/N256$"
+    r"|attention/(training|backward)/f32/|attention/prefill/bf16/|attention/(varlen|score_mod)/"
+    r"|attention/(block_sparse/f32/H8-L4096|linear/f32/B1-H8-L16384)|transformers/prefill/"
     r"|kvcache/decode/f32/(B[18]-H32-G8-S(4096|32768)-D128|B1-H12-G12-S256-D64)$|kvcache/decode/int8/B1-H32-G8-S32768"
     r"|generate/decode/"
     r"|polynomial/polyval/f64/N1000000-D(3|5|20)/1thread$|polynomial/(solve|inverse|fit)/f64/N(1|1000000)-D(9|10)/"

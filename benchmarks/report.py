@@ -23,6 +23,7 @@ TITLES = {
     "torch": "PyTorch",
     "torch sdpa": "PyTorch SDPA",
     "torch rows": "PyTorch rows",
+    "torch one by one": "PyTorch one by one",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "jax": "JAX",
