@@ -51,6 +51,7 @@ def scaled_dot_product_attention_backward(
     query_offset, key_lengths, seed : as they were in the forward call; the same `seed` drops the same weights
     score_mod_grad : function decorated with `numba.njit`, (score, b, h, i, j) -> number; needed with `score_mod`
         The derivative of score_mod by its score, at the score that it was given; where score_mod gives -inf, anything.
+        Where it raises, gradients become NaN.
     return_grad_mask, return_grad_sinks : bool
         Whether the gradients by a float `attn_mask` and by `sinks` are wanted, too. The mask's takes another pass that
         computes the scores again.

@@ -60,7 +60,7 @@ def pad_sequences(packed: Any, starts: Any) -> np.ndarray:
 def pack_sequences(padded: np.ndarray, starts: Any) -> np.ndarray:
     """(B, H, longest, D) as (total, H, D)."""
     rows = [x.swapaxes(0, 1)[:length] for x, length in zip(padded, np.diff(starts), strict=True)]
-    return np.concatenate([padded[:0, :, 0].reshape(0, padded.shape[1], padded.shape[3]), *rows])
+    return np.concatenate([padded[:0].reshape(0, padded.shape[1], padded.shape[3]), *rows])
 
 
 def scaled_dot_product_attention_varlen_backward(

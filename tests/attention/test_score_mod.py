@@ -169,6 +169,26 @@ def test_score_mod_that_raises_gives_nan(arrays):
     np.testing.assert_allclose(out[:, 2:], scaled_dot_product_attention(*arrays(11))[:, 2:], rtol=1e-5, atol=1e-6)
 
 
+def test_score_mod_grad_that_raises_gives_nan(arrays):
+    @njit
+    def same(score, b, h, i, j):
+        return score
+
+    @njit
+    def refuses(score, b, h, i, j):
+        if h == 1:
+            raise ValueError("no")
+        return 1.0
+
+    given = arrays(11)
+    out, lse = scaled_dot_product_attention(*given, score_mod=same, return_lse=True)
+    grad_query, _, _ = fastcore.scaled_dot_product_attention_backward(
+        out, *given, out, lse, score_mod=same, score_mod_grad=refuses
+    )
+    assert np.isnan(grad_query[:, 1]).all()
+    assert np.isfinite(grad_query[:, 2:]).all()
+
+
 def test_score_mod_one_thread_equals_many_bit_for_bit(arrays):
     inputs = arrays(12, 2, 4, 2, 210, 300, 64, 64)
     results = []

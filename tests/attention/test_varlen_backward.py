@@ -161,3 +161,19 @@ ERRORS = [
 def test_varlen_backward_wrong_arguments_raise(arguments, options, error, message):
     with pytest.raises(error, match=message):
         scaled_dot_product_attention_varlen_backward(*arguments, [0, 10], [0, 12], **options)
+
+
+@pytest.mark.parametrize("query_starts, key_starts", [([0], [0]), ([0, 3], [0, 0]), ([0, 0], [0, 4]), ([0, 0], [0, 0])])
+def test_varlen_backward_twin_without_tokens_equals_the_function(query_starts, key_starts):
+    query, key, value = (
+        np.ones((query_starts[-1], 4, 3)),
+        np.ones((key_starts[-1], 2, 3)),
+        np.ones((key_starts[-1], 2, 5)),
+    )
+    given = (query, key, value, query_starts, key_starts)
+    out, lse = reference.scaled_dot_product_attention_varlen(*given, return_lse=True)
+    np.testing.assert_array_equal(out, scaled_dot_product_attention_varlen(*given))
+    arguments = (out, query, key, value, out, lse, query_starts, key_starts)
+    wanted = reference.scaled_dot_product_attention_varlen_backward(*arguments)
+    for x, y in zip(scaled_dot_product_attention_varlen_backward(*arguments), wanted, strict=True):
+        np.testing.assert_array_equal(x, y)

@@ -101,7 +101,8 @@ def derive_scores(raw, derivative, keys, queries, width, first_position, first_k
             cap_scores(derivative, vectors, scores.softcap)
         address = simd.address_of(derivative)
         arguments = (address, keys, queries, width, first_position, first_key, scores.batch, scores.head)
-        call_by_address(score_mod_grad, arguments)
+        if not call_by_address(score_mod_grad, arguments):  # the function has raised
+            fill_panel(derivative, vectors, math.nan)
     if scores.softcap > 0:
         for i in range(vectors):
             capped = simd.tanh(simd.load(simd.advance(raw, i * lanes), lanes))
