@@ -17,7 +17,10 @@ from fastcore.kvcache.formats import FORMATS, bytes_per_token
 from tests.sharding import mpi
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md", "docs/nn.md", "docs/sharding.md")
+DOCUMENTS = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md",
+    "docs/attention.md", "docs/metrics.md", "docs/nn.md", "docs/sharding.md",
+)  # fmt: skip
 
 
 def text_of(document: str) -> str:
@@ -76,16 +79,17 @@ def run_readme(blocks: slice, tmp_path: Path) -> list[str]:
     Not all in one process: that compiles for two minutes of CPU, and took 275 of its 300 seconds on a busy machine.
     """
     all_blocks = python_blocks("README.md")
-    assert len(all_blocks) == 10
+    assert len(all_blocks) == 11
     start = "".join(line for line in all_blocks[0].splitlines(True) if line.startswith(("import ", "rng = ")))
     return run("-c", start + "".join(all_blocks[blocks]), cwd=tmp_path).splitlines()
 
 
 def test_readme_examples_of_attention_run_and_agree_with_the_reference(tmp_path):
-    attention, loss, cache, pages = run_readme(slice(0, 3), tmp_path)
+    attention, gradients, loss, cache, pages = run_readme(slice(0, 4), tmp_path)
     shape, error = attention.rsplit(maxsplit=1)
     assert shape == "(2, 8, 512, 64)"
     assert float(error) < 1e-5
+    assert gradients == "(2, 2, 512, 64) (1130, 8, 64)"
     assert 1e-3 < float(loss) < 0.02  # int8
     assert cache == "[540 540] (2, 8, 512, 64)"
     # 512 + 1 tokens on 33 pages, and 5 on one; the fork's page of its own is free again.
@@ -93,7 +97,7 @@ def test_readme_examples_of_attention_run_and_agree_with_the_reference(tmp_path)
 
 
 def test_readme_examples_of_metrics_run(tmp_path):
-    scores, report, substituted = run_readme(slice(3, 5), tmp_path)
+    scores, report, substituted = run_readme(slice(4, 6), tmp_path)
     # Two normal distributions one standard deviation apart: Phi(1 / sqrt(2)), and Phi(1/2) of either rate.
     area, f1 = map(float, scores.split())
     assert abs(area - 0.760) < 0.01
@@ -103,7 +107,7 @@ def test_readme_examples_of_metrics_run(tmp_path):
 
 
 def test_readme_examples_of_polynomials_run(tmp_path):
-    solution, inverted, roots, coefficients = run_readme(slice(5, 6), tmp_path)
+    solution, inverted, roots, coefficients = run_readme(slice(6, 7), tmp_path)
     x, residual, bound, status = solution.split()
     assert abs(float(x) - 0.293652303658128346) < 1e-15
     assert float(residual) < float(bound) < 1e-14
@@ -116,7 +120,7 @@ def test_readme_examples_of_polynomials_run(tmp_path):
 
 
 def test_readme_examples_of_training_and_derivatives_run(tmp_path):
-    gradient, second, *table, adjoints = run_readme(slice(6, 8), tmp_path)
+    gradient, second, *table, adjoints = run_readme(slice(7, 9), tmp_path)
     largest, penalty = map(float, gradient.split())
     assert largest < 1e-5
     assert 0.1 < penalty < 0.64  # the weights decrease from 64 ones, of which it is 0.48
@@ -127,7 +131,7 @@ def test_readme_examples_of_training_and_derivatives_run(tmp_path):
 
 
 def test_readme_examples_of_sharding_run(tmp_path):
-    product, trained = run_readme(slice(8, 10), tmp_path)
+    product, trained = run_readme(slice(9, 11), tmp_path)
     # psum of (4, 16) float64 blocks over groups of 4: 2 (4 - 1) blocks a group.
     assert product == f"True {2 * 2 * 3 * 4 * 16 * 8}"
     assert trained == "True attention.key_bias 16"
@@ -152,6 +156,13 @@ def test_examples_of_nn_run(tmp_path):
     assert stepped.startswith("[0.")
     assert partials == "(1000,) ('x', 'y')"
     assert "'S', 'P'" in adjoints
+
+
+def test_examples_of_attention_run(tmp_path):
+    shapes, requested, resumed = run("-c", "".join(python_blocks("docs/attention.md")), cwd=tmp_path).splitlines()
+    assert shapes == "(2, 8, 200, 64) (2, 8, 200) (2, 2, 200, 64)"
+    assert requested == "(8, 200, 200) (8,)"
+    assert resumed == "True"
 
 
 @pytest.fixture
