@@ -11,7 +11,7 @@ from tests.attention.test_inputs import strided
 from tests.attention.test_score_mod import all_arguments
 
 # Lengths on both sides of every tile: none, one query, narrow tiles, wide ones, and one that dominates.
-QUERIES, KEYS = [0, 3, 1, 70, 0, 33, 150, 17, 0], [5, 3, 0, 31, 0, 90, 201, 64, 7]
+QUERIES, KEYS = [0, 3, 1, 40, 0, 33, 70, 17, 0], [5, 3, 0, 31, 0, 50, 90, 64, 7]
 
 
 def starts_of(lengths):
@@ -66,7 +66,8 @@ def test_varlen_options_match_padded_batch(packed, dtype, names):
     options = {key: value for name in names for key, value in OPTIONS[name].items()}
     inputs = packed(dtype)
     got = attend(*inputs, return_lse=True, **options)
-    exact, plain = twin(inputs, np.float64, options), twin(inputs, np.float32, options)
+    exact = twin(inputs, np.float64, options)
+    plain = exact if dtype == np.float64 else twin(inputs, np.float32, options)
     for result, want, rough in zip(got, exact, plain, strict=True):
         assert result.dtype == dtype
         seen = np.isfinite(want)
