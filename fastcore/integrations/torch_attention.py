@@ -9,6 +9,7 @@ import torch
 
 from fastcore._core import validate
 from fastcore._core import validate_integrations as check
+from fastcore.attention.kernels.attend import WHOLE, attend_single_queries
 from fastcore.attention.kernels.forward import flash_forward_small
 from fastcore.attention.layout import Layout, layout_of
 from fastcore.integrations.torch_autograd import Attention, differentiated, is_plain
@@ -90,20 +91,41 @@ def scaled_dot_product_attention(
         and (is_causal is False or is_causal is True)
         and type(query_offset) is int
         and query_offset == 0
-        and query.dtype is key.dtype is value.dtype is _FLOAT32
-        and query.dim() == key.dim() == value.dim() == 4
-        and not _needs_gradient(query, key, value)
-        and not torch.is_autocast_enabled("cpu")
+        and _is_small_kind(query, key, value)
     ):
         batch, heads, rows, _ = query.shape
         out = torch.empty((batch, rows, heads, value.shape[3])).transpose(1, 2)
         q, k, v = (x.numpy(force=True) for x in (query, key, value))
         if flash_forward_small(q, k, v, out.numpy(), is_causal):
             return out
+        if not is_causal and attend_single_queries(q, k, v, out.numpy()):
+            return out
     return _attend(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, alibi_slopes, sinks,
         block_mask, score_mod, score_mod_grad, query_offset, key_lengths, seed, precision,
     )  # fmt: skip
+
+
+def single_queries(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    ranges: tuple[Any, ...],
+    scale: float | None,
+    softcap: float,
+) -> torch.Tensor | None:
+    """Decoding the short way: (B, 1, H, Dv) of one query a sequence, or None where the other way is to be taken.
+
+    ranges : () or (first keys, numbers of keys), (B,) int64 arrays within the keys
+    softcap : 0 for none
+    """
+    if torch.compiler.is_compiling() or not (_is_eager(query, key, value) and _is_small_kind(query, key, value)):
+        return None
+    out = torch.empty((query.shape[0], 1, query.shape[1], value.shape[3]))
+    q, k, v = (x.numpy(force=True) for x in (query, key, value))
+    starts, lengths = ranges or (WHOLE, WHOLE)
+    done = attend_single_queries(q, k, v, out.numpy().transpose(0, 2, 1, 3), starts, lengths, scale, softcap)
+    return out if done else None
 
 
 def _attend(
@@ -155,6 +177,16 @@ def _attend(
 def _is_eager(*tensors: Any) -> bool:
     """Whether nothing but autograd looks at these calls: no transform, mode or tracer, and plain tensors."""
     return is_plain(*tensors) and not torch._C._are_functorch_transforms_active()
+
+
+def _is_small_kind(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether the short ways take such tensors: float32 of four axes, no gradients."""
+    return (
+        query.dtype is key.dtype is value.dtype is _FLOAT32
+        and query.dim() == key.dim() == value.dim() == 4
+        and not _needs_gradient(query, key, value)
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def _needs_gradient(*tensors: Any) -> bool:

@@ -153,6 +153,25 @@ class VisibleKeys(torch.Tensor):
         batch, _, queries, keys = self.shape
         return self.bounds.elements(batch, queries, keys)
 
+    @functools.cached_property
+    def ranges(self) -> tuple[tuple[int, ...], np.ndarray, np.ndarray] | None:
+        """Shape, first key and number of keys of each sequence's query, if there is but one and its keys are a range.
+
+        Made once for all layers.
+        """
+        batch, _, queries, keys = self.shape
+        bounds = self.bounds
+        if queries != 1 or bounds.keys is not None or bounds.packed is not None:
+            return None
+        starts = np.zeros(batch, np.int64) if bounds.starts is None else bounds.starts
+        ends = np.full(batch, keys) if bounds.ends is None else bounds.ends
+        if bounds.left is not None:
+            starts = np.maximum(starts, bounds.offset - bounds.left)
+        if bounds.right is not None:
+            ends = np.minimum(ends, bounds.offset + bounds.right + 1)
+        starts = np.clip(starts, 0, keys).astype(np.int64)
+        return (batch, 1, 1, keys), starts, np.clip(ends - starts, 0, keys - starts).astype(np.int64)
+
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

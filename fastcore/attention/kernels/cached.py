@@ -199,6 +199,8 @@ _WORKS = [
     SharedWork(body, attend_parallel, _ARGUMENTS)
     for body in (attend_f32, attend_f16, attend_bf16, attend_int8, attend_int4)
 ]
+# For callers that plan one small call in compiled code.
+ATTEND_F32 = _WORKS[0].body
 _NUMBERS = types.Array(types.int64, 1, "A", readonly=True)
 _TOKENS = types.Array(types.float32, 4, "A", readonly=True)
 _DESCRIBE = Direct(
