@@ -48,7 +48,8 @@ def scaled_dot_product_attention_varlen_backward(
     query_starts, key_starts, dropout_p, is_causal, scale, window, softcap, alibi_slopes, sinks, score_mod,
     query_offset, seed : as they were in the forward call; the same `seed` drops the same weights
     score_mod_grad : function decorated with `numba.njit`, (score, b, h, i, j) -> number; needed with `score_mod`
-        The derivative of score_mod by its score, at the score that it was given.
+        The derivative of score_mod by its score, at the score that it was given; where score_mod gives -inf, anything.
+        Where it raises, gradients become NaN.
 
     Returns
     -------

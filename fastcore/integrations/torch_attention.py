@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -246,8 +247,9 @@ def _four_mask_axes(mask: Any, layout: Layout, name: str) -> torch.Tensor | None
         mask = mask.unsqueeze(-3)
     batch = mask.shape[:-3]
     if any(size != 1 for size in batch):
-        mask = mask.expand(*layout.batch_axes, *mask.shape[-3:])
-    return mask.reshape(-1 if len(batch) else 1, *mask.shape[-3:])
+        batch = layout.batch_axes
+        mask = mask.expand(*batch, *mask.shape[-3:])
+    return mask.reshape(math.prod(batch), *mask.shape[-3:])
 
 
 def _offsets(query_offset: Any) -> tuple[int, torch.Tensor | None]:

@@ -148,7 +148,8 @@ def _differentiate(ctx: Any, grad_out: Any, grad_lse: Any) -> Any:
     return _gradients(ctx, grad_out, torch.ops.fastcore.attention_backward)
 
 
-def _refuse(ctx: Any, *gradients: Any) -> Any:
+def refuse(ctx: Any, *gradients: Any) -> Any:
+    """The derivative of a backward."""
     raise NotImplementedError(NO_SECOND_DERIVATIVE)
 
 
@@ -161,6 +162,6 @@ def _map_backward(info: Any, axes: Any, *arguments: Any) -> Any:
 
 
 torch.library.register_autograd("fastcore::attention", _differentiate, setup_context=_remember, lib=LIBRARY)
-torch.library.register_autograd("fastcore::attention_backward", _refuse, lib=LIBRARY)
+torch.library.register_autograd("fastcore::attention_backward", refuse, lib=LIBRARY)
 torch.library.register_vmap("fastcore::attention", _map_attention, lib=LIBRARY)
 torch.library.register_vmap("fastcore::attention_backward", _map_backward, lib=LIBRARY)

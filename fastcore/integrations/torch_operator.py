@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fastcore import attention
+from fastcore._core import validate_attention_backward, validate_attention_scores
 from fastcore.integrations.torch_arrays import as_array, as_tensor
 
 
@@ -68,14 +69,24 @@ _HANDLES: "weakref.WeakKeyDictionary[Callable, dict[int, int]]" = weakref.WeakKe
 
 def handle_of(score_mod: Callable | None, score_mod_grad: Callable | None) -> int:
     """A number for the two functions, since operators take no functions; the same for the same ones."""
-    if score_mod is None:
+    if score_mod is score_mod_grad is None:
         return 0
+    for name, function in (("score_mod", score_mod), ("score_mod_grad", score_mod_grad)):
+        if function is not None:
+            validate_attention_scores.compiled_function(function, name)
+    if score_mod is None:
+        validate_attention_backward.derivative_of_function(score_mod, score_mod_grad)
     known = _HANDLES.setdefault(score_mod, {})
     if id(score_mod_grad) not in known:
         # Kept for good: a compiled graph may hold the number.
         known[id(score_mod_grad)] = len(_FUNCTIONS)
         _FUNCTIONS[len(_FUNCTIONS)] = (score_mod, score_mod_grad)
     return known[id(score_mod_grad)]
+
+
+# What `torch.compiler.assume_constant_result` does: run when it is traced, for these functions. Traced itself, the
+# functions would be put down behind the graph's run, which looks them up. Importing the compiler for it takes 1.4 s.
+handle_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 # --- calls of fastcore -----------------------------------------------------------------------------------------------
@@ -99,7 +110,7 @@ def keywords(tensors: Tensors, options: Options) -> dict[str, Any]:
         given["window"] = (options.left, options.right)
     for name in ("dropout_p", "is_causal", "scale", "softcap"):
         value = getattr(options, name)
-        if value is not None and value is not False and value != 0.0:
+        if value is not None and value is not False and (value != 0.0 or name in ("scale", "softcap")):
             given[name] = value
     if options.precision != "highest":
         given["precision"] = options.precision

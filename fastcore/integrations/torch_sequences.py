@@ -11,6 +11,7 @@ from fastcore._core import validate
 from fastcore._core import validate_integrations as check
 from fastcore.integrations.torch_arrays import as_array, as_tensor
 from fastcore.integrations.torch_attention import drawn_seed
+from fastcore.integrations.torch_autograd import refuse
 from fastcore.integrations.torch_operator import LIBRARY, lse_dtype, seed_of
 
 _PACKED = (
@@ -66,6 +67,7 @@ def scaled_dot_product_attention_varlen(
     ------
     ValueError : shapes disagree, starts are not in order, an option is out of range, or sinks require a gradient
     TypeError : unsupported or mixed dtypes, no tensor, or one that is not on the CPU
+    NotImplementedError : the backward is differentiated: there are first derivatives only
 
     Notes
     -----
@@ -106,6 +108,7 @@ def linear_attention(
     ------
     ValueError : shapes disagree or an option is out of range
     TypeError : unsupported or mixed dtypes, no tensor, or one that is not on the CPU
+    NotImplementedError : the backward is differentiated: there are first derivatives only
 
     Notes
     -----
@@ -215,3 +218,5 @@ torch.library.register_autograd(
 torch.library.register_autograd(
     "fastcore::linear_attention", _linear_differentiate, setup_context=_linear_remember, lib=LIBRARY
 )
+for _name in ("attention_varlen_backward", "linear_attention_backward"):
+    torch.library.register_autograd(f"fastcore::{_name}", refuse, lib=LIBRARY)

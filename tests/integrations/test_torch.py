@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from numba import njit
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peer
@@ -80,6 +81,19 @@ def test_attention_options_are_those_of_arrays(tensors):
     np.testing.assert_array_equal(out, expected)
 
 
+def test_attention_scale_of_zero_weighs_all_keys_alike(tensors):
+    q, k, v = tensors
+    close(scaled_dot_product_attention(q, k, v, scale=0.0), v.mean(-2, keepdim=True).expand_as(v))
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (3, 0, 8), (2, 3, 4, 0, 8)])
+def test_attention_masks_without_elements_equal_torch(shape):
+    empty, keys = torch.ones(shape), torch.ones(*shape[:-2], 5, 8)
+    mask = torch.ones(1, 0, dtype=torch.bool)
+    close(scaled_dot_product_attention(empty, keys, keys, mask.T), torch_attention(empty, keys, keys, mask.T))
+    close(scaled_dot_product_attention(keys, empty, empty, mask), torch_attention(keys, empty, empty, mask))
+
+
 def test_attention_shares_memory_with_arrays():
     x = torch.zeros(1, 2, 3, 4, dtype=torch.bfloat16)
     from fastcore.integrations.torch_arrays import as_array, as_tensor
@@ -147,6 +161,20 @@ def test_attention_wrong_argument_raises(tensors, change, error, message, gradie
         arguments = (arguments[0].detach().clone().requires_grad_(), *arguments[1:])
     with pytest.raises(error, match=message):
         scaled_dot_product_attention(*arguments)
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"score_mod": 3}, TypeError, "score_mod must be a function"),
+        ({"score_mod": njit(lambda s, b, h, i, j: s), "score_mod_grad": 3}, TypeError, "score_mod_grad must be a func"),
+        ({"score_mod_grad": njit(lambda s, b, h, i, j: s)}, ValueError, "Got no score_mod"),
+        ({"softcap": 0.0}, ValueError, "softcap must be positive"),
+    ],
+)
+def test_attention_wrong_option_raises(tensors, options, error, message):
+    with pytest.raises(error, match=message):
+        scaled_dot_product_attention(*tensors, **options)
 
 
 def test_import_without_torch_names_the_extra():

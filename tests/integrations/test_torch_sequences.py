@@ -71,6 +71,14 @@ def test_linear_attention_and_its_gradients_equal_torch_by_hand(heads):
         close(actual, expected, 1e-11)
 
 
+def test_second_derivatives_raise(tokens, heads):
+    for function, inputs in ((packed, tokens), (linear_attention, heads)):
+        query, *others = (x.detach().clone().requires_grad_() for x in inputs)
+        (first,) = torch.autograd.grad(function(query, *others).sum(), query, create_graph=True)
+        with pytest.raises(NotImplementedError, match="first derivatives only"):
+            torch.autograd.grad(first.square().sum(), query)
+
+
 def test_varlen_options_are_those_of_arrays(tokens):
     options = {"window": (2, 0), "softcap": 2.0, "scale": 0.4, "dropout_p": 0.3, "seed": 5}
     expected = attention.scaled_dot_product_attention_varlen(

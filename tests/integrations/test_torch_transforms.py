@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from numba import njit
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peer
@@ -84,6 +85,21 @@ def test_compiled_options_equal_the_direct_call(tensors):
     mask = torch.rand(5, 5) < 0.7
     torch.compiler.reset()
     close(torch.compile(run, fullgraph=True, backend="aot_eager")(q, k, v, mask), run(q, k, v, mask))
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_compiled_score_functions_equal_the_direct_call(tensors):
+    double, slope = njit(lambda score, b, h, i, j: 2 * score), njit(lambda score, b, h, i, j: 2.0)
+
+    def run(query):
+        return scaled_dot_product_attention(query, *tensors[1:], score_mod=double, score_mod_grad=slope)
+
+    torch.compiler.reset()
+    query = tensors[0].requires_grad_()
+    out = torch.compile(run, fullgraph=True, backend="aot_eager")(query)  # the first that knows of these functions
+    close(out, run(query))
+    close(torch.autograd.grad(out.sum(), query)[0], torch.autograd.grad(run(query).sum(), query)[0])
     torch.compiler.reset()
 
 
