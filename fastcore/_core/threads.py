@@ -42,6 +42,7 @@ from numba import config
 from numba.np.ufunc import parallel as numba_parallel
 
 from fastcore._core.atomic import atomic_add
+from fastcore._core.team import Team
 
 __all__ = [
     "atomic_add",
@@ -75,8 +76,8 @@ class _State:
         self.serial_only = False  # in a forked child that must not launch
         self.child_is_serial = False  # the same, for the child that is being forked
         self.forking = False
-        # Launches in flight: ident of the calling thread -> (its workers, the thread count to put back).
-        self.launches: dict[int, tuple[int, int]] = {}
+        # Launches in flight: ident of the calling thread -> (its workers, the thread count to put back, whose team).
+        self.launches: dict[int, tuple[int, int, Team | None]] = {}
         self.start_lock = threading.Lock()
         self.workqueue_lock = threading.Lock()
         self.read_count: Callable[[], int] = numba.get_num_threads
@@ -136,7 +137,7 @@ def threading_layer() -> str | None:
     return layer
 
 
-def _width(work_ns: float) -> tuple[int, int]:
+def _width(work_ns: float, team: Team | None) -> tuple[int, int]:
     """(workers for this call, thread count of this Python thread).
 
     Launches in flight share the pool. On a full machine a second team gains nothing over a serial body (2 and 8 Python
@@ -145,17 +146,23 @@ def _width(work_ns: float) -> tuple[int, int]:
     """
     if work_ns < SMALLEST_WORK_NS or _state.serial_only:
         return 1, 1
-    layer = _state.layer or start()
-    count = _thread_count()
+    if team is None:
+        layer, cores = _state.layer or start(), pool_size()
+        count = _thread_count()
+    else:
+        layer, cores = "omp", team.size()
+        count = cores if _state.layer is None else min(cores, _thread_count())
     width = min(work_ns / WORK_NS_PER_WORKER[layer], count)
+    if team is not None and width >= 2:
+        width = count  # GNU's OpenMP ends the threads that a smaller team leaves out, and makes them anew
     if _state.launches:
         # A copy, since other threads add and remove theirs meanwhile.
-        taken = sum(workers for workers, _ in _state.launches.copy().values())
-        width = min(width, pool_size() - taken)
+        taken = sum(workers for workers, *_ in _state.launches.copy().values())
+        width = min(width, cores - taken)
     return max(1, int(width)), count
 
 
-def begin(work_ns: float) -> int:
+def begin(work_ns: float, team: Team | None = None) -> int:
     """Claim a launch and answer its number of workers, or 1: run the serial body, and do not call `end`.
 
     Answers 1 for little work, inside another launch of this thread, where a launch would end or hang the process, and
@@ -164,20 +171,24 @@ def begin(work_ns: float) -> int:
     Parameters
     ----------
     work_ns : estimated time of the serial body, in nanoseconds
+    team : launch on these threads, optional
     """
     if work_ns < SMALLEST_WORK_NS:
         return 1
     caller = threading.get_ident()
     if caller in _state.launches:
         return 1
-    width, count = _width(work_ns)
+    width, count = _width(work_ns, team)
     if width == 1:
         return 1
     # Said first, asked second: a fork says so first and looks at the launches second, so one of the two gives way.
-    _state.launches[caller] = width, count
-    if _state.forking or (_state.layer == "workqueue" and not _state.workqueue_lock.acquire(blocking=False)):
+    _state.launches[caller] = width, count, team
+    locks = team is None and _state.layer == "workqueue"
+    if _state.forking or (locks and not _state.workqueue_lock.acquire(blocking=False)):
         del _state.launches[caller]
         return 1
+    if team is not None:
+        return width
     if caller != _state.starter:
         _state.others_launched = True
     if width < count:
@@ -189,10 +200,12 @@ def begin(work_ns: float) -> int:
 def end() -> None:
     """Give back the launch that `begin` claimed."""
     caller = threading.get_ident()
-    width, count = _state.launches.get(caller, (0, 0))
+    width, count, team = _state.launches.get(caller, (0, 0, None))
     if width == 0:
         return  # in a child that was forked inside the launch
     try:
+        if team is not None:
+            return
         if width < count:
             _state.write_count(count)
         if _state.layer == "workqueue":

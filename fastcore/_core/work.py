@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 
 from fastcore._core import threads
 from fastcore._core.jit import kernel
+from fastcore._core.team import current_team, drive_team
 
 __all__ = ["ALONE", "COUNTER", "Direct", "SharedWork", "address_of_code", "call_by_address", "next_item"]
 
@@ -122,25 +123,34 @@ class SharedWork:
         self, body: Callable[..., None], driver: "Callable[..., None] | SharedWork", arguments: Sequence[Any]
     ) -> None:
         self.body = Direct(body, types.void(*arguments, COUNTER))
+        self._packed = types.Tuple([*arguments, COUNTER])
         if isinstance(driver, SharedWork):
             self._driver = driver._driver
             return
         signature = types.void(types.int64, types.int64, *arguments, COUNTER)
         self._driver = kernel(signature=signature, parallel=True)(driver)
 
+    @functools.cached_property
+    def _team_driver(self) -> Direct:
+        """Only made inside a framework: `Team`."""
+        return Direct(drive_team, types.void(types.int64, types.int64, types.int64, self._packed))
+
     def __call__(self, work_ns: float, *arguments: Any) -> None:
         """Do all items. ``work_ns`` estimates what they cost one thread, in nanoseconds.
 
         The number of axes and the dtypes of the arrays must be the declared ones: `Direct`.
         """
-        workers = 1
+        workers, team = 1, current_team()
         try:  # from the claim on: an interrupt in between would keep the launch for ever
-            workers = threads.begin(work_ns)
+            workers = threads.begin(work_ns, team)
             if workers == 1:
                 self.body.call(*arguments, ALONE)
                 return
             counter = np.zeros(1, np.int64)
-            self._driver(self.body.address, workers, *arguments, counter)
+            if team is None:
+                self._driver(self.body.address, workers, *arguments, counter)
+            else:
+                self._team_driver.call(team.launch, workers, self.body.address, (*arguments, counter))
         finally:
             if workers > 1:
                 threads.end()

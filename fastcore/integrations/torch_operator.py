@@ -15,6 +15,7 @@ import torch
 from fastcore import attention
 from fastcore._core import validate_attention_backward, validate_attention_scores
 from fastcore.integrations.torch_arrays import as_array, as_tensor
+from fastcore.integrations.torch_threads import ON_TORCH_THREADS
 
 
 class Tensors(NamedTuple):
@@ -132,7 +133,8 @@ def run_forward(
     given = keywords(tensors, options)
     batch, heads, rows = q.shape[:3]
     out = np.empty((batch, rows, heads, v.shape[3]), q.dtype).transpose(0, 2, 1, 3)
-    result = attention.scaled_dot_product_attention(q, k, v, out=out, return_lse=return_lse, **given)
+    with ON_TORCH_THREADS:
+        result = attention.scaled_dot_product_attention(q, k, v, out=out, return_lse=return_lse, **given)
     return as_tensor(out, query.dtype), torch.from_numpy(result[1]) if return_lse else None
 
 
@@ -157,11 +159,12 @@ def run_backward(
     if options.score_mod:
         given["score_mod_grad"] = _FUNCTIONS[options.score_mod][1]
     given.pop("precision", None)  # gradients are float32's
-    gradients = list(
-        attention.scaled_dot_product_attention_backward(
-            *arrays, return_grad_mask=grad_mask, return_grad_sinks=grad_sinks, **given
+    with ON_TORCH_THREADS:
+        gradients = list(
+            attention.scaled_dot_product_attention_backward(
+                *arrays, return_grad_mask=grad_mask, return_grad_sinks=grad_sinks, **given
+            )
         )
-    )
     results = [as_tensor(x, query.dtype) for x in gradients[:3]]
     more = iter(gradients[3:])
     for wanted, x in ((grad_mask, tensors.attn_mask), (grad_sinks, tensors.sinks)):
