@@ -22,7 +22,7 @@ __all__ = ["Team", "current_team", "drive_team", "find_team"]
 
 
 class _Current(threading.local):
-    team: "Team | None" = None
+    team: Team | None = None
 
 
 _current = _Current()
@@ -67,7 +67,9 @@ def find_team(library: Path, size: Callable[[], int]) -> Team | None:
 
 def _member(context: Any, module: ir.Module, packed: ir.Type, kinds: Any) -> ir.Function:
     """What a thread of the team runs: the body, with what is packed behind the one pointer it gets."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t]), module.get_unique_name("member"))
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t]), module.get_unique_name("member")
+    )
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
     values = builder.load(builder.bitcast(function.args[0], packed.as_pointer()))

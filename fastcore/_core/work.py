@@ -18,9 +18,19 @@ from numba.extending import intrinsic
 
 from fastcore._core import threads
 from fastcore._core.jit import kernel
-from fastcore._core.team import current_team, drive_team
+from fastcore._core.team import call_in_team, current_team, drive_team
 
-__all__ = ["ALONE", "COUNTER", "Direct", "SharedWork", "address_of_code", "call_by_address", "next_item"]
+__all__ = [
+    "ALONE",
+    "COUNTER",
+    "Direct",
+    "SharedWork",
+    "address_of_code",
+    "call_by_address",
+    "call_in_team",
+    "call_with_team",
+    "next_item",
+]
 
 COUNTER = types.Array(types.int64, 1, "C")
 # A serial call needs no shared counter; making one takes 0.5 us, a fifth of the smallest attention call.
@@ -102,6 +112,22 @@ class Direct:
             return self._kernel
         self._kernel.compile(self._signature)
         return address_of_code(self._kernel)
+
+
+def call_with_team(work_ns: float, planner: Direct, body: Any, *arguments: Any) -> Any:
+    """Call a compiled function ``(body, launch, workers, *arguments)`` that does its items, or launches them, itself.
+
+    ``launch`` is 0 where it is to be serial: outside of a framework, or where ``work_ns`` is little; see `Team`.
+    """
+    team, workers = current_team(), 1
+    try:
+        if team is not None:
+            workers = threads.begin(work_ns, team)
+        launch = team.launch if team is not None and workers > 1 else 0
+        return planner.call(body, launch, workers, *arguments)
+    finally:
+        if workers > 1:
+            threads.end()
 
 
 class SharedWork:

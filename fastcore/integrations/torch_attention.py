@@ -11,7 +11,7 @@ import torch
 from fastcore._core import validate
 from fastcore._core import validate_integrations as check
 from fastcore.attention.kernels.attend import WHOLE, attend_single_queries
-from fastcore.attention.kernels.forward import flash_forward_small
+from fastcore.attention.kernels.forward import flash_forward_plain
 from fastcore.attention.layout import Layout, layout_of
 from fastcore.integrations.torch_autograd import Attention, differentiated, is_plain
 from fastcore.integrations.torch_operator import (
@@ -20,6 +20,7 @@ from fastcore.integrations.torch_operator import (
     handle_of,
     run_forward,
 )
+from fastcore.integrations.torch_threads import ON_TORCH_THREADS
 
 _Tensor = torch.Tensor
 _FLOAT32 = torch.float32
@@ -97,10 +98,11 @@ def scaled_dot_product_attention(
         batch, heads, rows, _ = query.shape
         out = torch.empty((batch, rows, heads, value.shape[3])).transpose(1, 2)
         q, k, v = (x.numpy(force=True) for x in (query, key, value))
-        if flash_forward_small(q, k, v, out.numpy(), is_causal):
-            return out
-        if not is_causal and attend_single_queries(q, k, v, out.numpy()):
-            return out
+        with ON_TORCH_THREADS:
+            if flash_forward_plain(q, k, v, out.numpy(), is_causal):
+                return out
+            if not is_causal and attend_single_queries(q, k, v, out.numpy()):
+                return out
     return _attend(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, window, softcap, alibi_slopes, sinks,
         block_mask, score_mod, score_mod_grad, query_offset, key_lengths, seed, precision,
@@ -125,7 +127,8 @@ def single_queries(
     out = torch.empty((query.shape[0], 1, query.shape[1], value.shape[3]))
     q, k, v = (x.numpy(force=True) for x in (query, key, value))
     starts, lengths = ranges or (WHOLE, WHOLE)
-    done = attend_single_queries(q, k, v, out.numpy().transpose(0, 2, 1, 3), starts, lengths, scale, softcap)
+    with ON_TORCH_THREADS:
+        done = attend_single_queries(q, k, v, out.numpy().transpose(0, 2, 1, 3), starts, lengths, scale, softcap)
     return out if done else None
 
 

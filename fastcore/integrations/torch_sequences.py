@@ -13,6 +13,7 @@ from fastcore.integrations.torch_arrays import as_array, as_tensor
 from fastcore.integrations.torch_attention import drawn_seed
 from fastcore.integrations.torch_autograd import refuse
 from fastcore.integrations.torch_operator import LIBRARY, lse_dtype, seed_of
+from fastcore.integrations.torch_threads import ON_TORCH_THREADS
 
 _PACKED = (
     "Tensor query_starts, Tensor? key_starts, Tensor? alibi_slopes, Tensor? sinks, Tensor? query_offset, Tensor? seed,"

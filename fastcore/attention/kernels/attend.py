@@ -9,11 +9,12 @@ import math
 import numpy as np
 from numba import types
 
+from fastcore._core import threads
 from fastcore._core.jit import kernel
 from fastcore._core.validate import NO_BOUND
-from fastcore._core.work import ALONE, COUNTER, Direct, call_by_address
+from fastcore._core.work import ALONE, COUNTER, Direct, call_by_address, call_in_team, call_with_team
 from fastcore.attention.kernels import records as R
-from fastcore.attention.kernels.cached import ATTEND_F32, plan, run_planned
+from fastcore.attention.kernels.cached import ATTEND_F32, NS_PER_BYTE, plan, run_planned
 from fastcore.attention.kernels.emit_rows import WIDEST
 from fastcore.attention.kernels.forward import flash_forward, is_plain, keys_up_to
 from fastcore.attention.kernels.halves import round_into, to_float32
@@ -63,12 +64,11 @@ def _describe_types(stored):
 _DESCRIBE = Direct(describe, _describe_types(types.float32))
 _DESCRIBE_HALVES = Direct(describe, _describe_types(types.uint16))
 WHOLE = np.zeros(0, np.int64)
-# Inside a framework whose own threads spin on the other cores after each product, two threads gain nothing below:
-# in SmolLM2's decoding 192 us against 176 us serially (4 sequences of 512 keys, estimated at 158 us).
+# Without a team to launch, serial attention of so much takes no longer than the Python around a launch.
 MOST_SERIAL_NS = 200_000.0
 
 
-def attend_serially(body, query, key, value, out, starts, lengths, scale, softcap, alone):
+def attend_at_once(body, launch, workers, query, key, value, out, starts, lengths, scale, softcap, alone):
     """One query a sequence against keys [start, start + length), all if these are empty; whether it was in order."""
     batch, heads, rows, size = query.shape
     groups, keys, value_size = value.shape[1], value.shape[2], value.shape[3]
@@ -83,34 +83,42 @@ def attend_serially(body, query, key, value, out, starts, lengths, scale, softca
     records = np.zeros((batch, R.RECORD), np.int64)
     layout = np.zeros(R.LAYOUT, np.int64)
     work_ns = fill_records(records, layout, query, key, value, out, lengths, F32)
-    if work_ns > MOST_SERIAL_NS or layout[R.HAS_MANY] != 0:
+    parallel = launch != 0 and work_ns >= threads.SMALLEST_WORK_NS
+    if (work_ns > MOST_SERIAL_NS and not parallel) or layout[R.HAS_MANY] != 0:
         return False
     for b in range(starts.size):
         records[b, R.KEYS] += starts[b] * key.strides[2]
         records[b, R.VALUES] += starts[b] * value.strides[2]
     shares = np.empty(layout[R.SHARES], np.float32)
     finished = np.zeros(layout[R.FINISHERS], np.int64)
-    return call_by_address(body, (records, layout, shares, finished, scale, softcap, layout[R.HAS_MANY], alone))
+    if not parallel:
+        return call_by_address(body, (records, layout, shares, finished, scale, softcap, layout[R.HAS_MANY], alone))
+    counter = np.zeros(1, np.int64)
+    call_in_team(
+        launch, workers, body, (records, layout, shares, finished, scale, softcap, layout[R.HAS_MANY], counter)
+    )
+    return counter[0] > 0
 
 
-_SERIALLY = Direct(
-    attend_serially,
-    types.boolean(
-        types.int64, *_describe_types(types.float32).args[2:6], *[_describe_types(types.float32).args[6]] * 2,
-        types.float64, types.float64, COUNTER,
-    ),
-)  # fmt: skip
+_ARRAYS, _LENGTHS = _describe_types(types.float32).args[2:6], _describe_types(types.float32).args[6]
+_AT_ONCE = Direct(
+    attend_at_once,
+    types.boolean(*[types.int64] * 3, *_ARRAYS, _LENGTHS, _LENGTHS, types.float64, types.float64, COUNTER),
+)
 
 
 def attend_single_queries(query, key, value, out, starts=WHOLE, lengths=WHOLE, scale=None, softcap=0.0):
-    """Whether one query a sequence was little work and in order; then its attention is in ``out`` (B, H, 1, Dv).
+    """Whether one query a sequence was in order, and little work or inside a framework; then it is in ``out``.
 
     float32 arrays of four axes, ``out`` of the right shape; starts, lengths: (B,) int64 within the keys, C-contiguous,
     or empty; softcap 0 for none. All else is looked at in compiled code: the checks of the public function, in Python,
     take 100 us between a model's layers, the keys of a short sequence 60 us.
     """
     scale = 1.0 / math.sqrt(query.shape[3] or 1) if scale is None else scale
-    return _SERIALLY.call(ATTEND_F32.address, query, key, value, out, starts, lengths, scale, softcap, ALONE)
+    work_ns = NS_PER_BYTE * (key.nbytes + value.nbytes)
+    return call_with_team(
+        work_ns, _AT_ONCE, ATTEND_F32.address, query, key, value, out, starts, lengths, scale, softcap, ALONE
+    )
 
 
 def fits_decode(query, value):

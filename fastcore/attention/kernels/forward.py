@@ -9,8 +9,18 @@ from fastcore._core import simd, threads
 from fastcore._core.jit import kernel
 from fastcore._core.tile import NARROW_ROWS, TILE_VECTORS, lanes_of
 from fastcore._core.validate import NO_BOUND
-from fastcore._core.work import ALONE, COUNTER, Direct, SharedWork, call_by_address, next_item
+from fastcore._core.work import (
+    ALONE,
+    COUNTER,
+    Direct,
+    SharedWork,
+    call_by_address,
+    call_in_team,
+    call_with_team,
+    next_item,
+)
 from fastcore.attention.kernels.blocks import FLOAT32, FLOAT64
+from fastcore.attention.kernels.emit_rows import WIDEST
 from fastcore.attention.kernels.masking import BLOCK_KEYS, NO_MASK
 from fastcore.attention.kernels.options import (
     ITEM_COUNT,
@@ -223,8 +233,8 @@ def is_plain(array):
     return odd == 0 and strides[3] == itemsize
 
 
-def attend_small(body, query, key, value, out, options, alone):
-    """`attend_float32` if the shapes are in order and there is not enough work for threads; whether that was so."""
+def attend_plain(body, launch, workers, query, key, value, out, options, alone):
+    """`attend_float32` if the shapes are in order, and there is a team or little work; whether that was so."""
     batch, heads, rows, size = query.shape
     groups, keys, value_size = value.shape[1], value.shape[2], value.shape[3]
     if query.size == 0 or value.size == 0 or heads % groups != 0:
@@ -234,23 +244,39 @@ def attend_small(body, query, key, value, out, options, alone):
     # A tile has whole vectors of queries, however few there are.
     lanes = lanes_of(simd.pointer(query))
     fmas = batch * heads * ((rows + lanes - 1) // lanes * lanes) * keys * (size + value_size)
-    if fmas * query.itemsize * NS_PER_FMA_BYTE >= threads.SMALLEST_WORK_NS:
+    parallel = fmas * query.itemsize * NS_PER_FMA_BYTE >= threads.SMALLEST_WORK_NS
+    if parallel and (launch == 0 or rows * (heads // groups) <= WIDEST):
         return False
     if not (is_plain(query) and is_plain(key) and is_plain(value)):
         return False
-    return call_by_address(body, (query, key, value, out, options, 1.0 / math.sqrt(size), 0.0, 0.0, alone))
+    scale = 1.0 / math.sqrt(size)
+    if not parallel:
+        return call_by_address(body, (query, key, value, out, options, scale, 0.0, 0.0, alone))
+    counter = np.zeros(1, np.int64)
+    call_in_team(launch, workers, body, (query, key, value, out, options, scale, 0.0, 0.0, counter))
+    return counter[0] > 0
 
 
-_SMALL = Direct(attend_small, types.boolean(types.int64, *_argument_types(types.float32)[:5], COUNTER))
+_WORDS = [types.int64] * 3
+_ATTEND_PLAIN = Direct(attend_plain, types.boolean(*_WORDS, *_argument_types(types.float32)[:5], COUNTER))
 
 
 def flash_forward_small(query, key, value, out, is_causal):
     """Whether the attention of these arrays was small, without options and in order; then it is in ``out``.
 
-    float32 arrays of four axes, ``out`` C-contiguous of the right shape; nothing else is relied on. All checks in
-    compiled code: in Python they cost as much as the attention of 8 queries and 8 keys.
+    float32 arrays of four axes, ``out`` of the right shape; nothing else is relied on. All checks in compiled code: in
+    Python they cost as much as the attention of 8 queries and 8 keys.
     """
-    return _SMALL.call(_FORWARD_F32.body.address, query, key, value, out, _CAUSAL if is_causal else _PLAIN, ALONE)
+    options = _CAUSAL if is_causal else _PLAIN
+    return _ATTEND_PLAIN.call(_FORWARD_F32.body.address, 0, 1, query, key, value, out, options, ALONE)
+
+
+def flash_forward_plain(query, key, value, out, is_causal):
+    """`flash_forward_small` of any size inside a framework, whose threads compiled code can launch."""
+    work_ns = query.size * value.shape[2] * (2 * query.itemsize * NS_PER_FMA_BYTE)
+    options = _CAUSAL if is_causal else _PLAIN
+    body = _FORWARD_F32.body.address
+    return call_with_team(work_ns, _ATTEND_PLAIN, body, query, key, value, out, options, ALONE)
 
 
 def _single_queries(array, groups):
