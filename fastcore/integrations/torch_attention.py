@@ -81,8 +81,8 @@ def scaled_dot_product_attention(
     -----
     Under `torch.compile`, `torch.func` and tracing it is the operator `torch.ops.fastcore.attention`, with shapes,
     autograd and vmap registered; elsewhere a direct call. Backward: `scaled_dot_product_attention_backward`, without
-    L x S memory. Under `torch.autocast` floats are cast as for PyTorch's own. The threads are fastcore's
-    (`fastcore.set_num_threads`).
+    L x S memory. Under `torch.autocast` floats are cast as for PyTorch's own. The threads are PyTorch's
+    (`torch.set_num_threads`), at most `fastcore.get_num_threads`; where PyTorch has no OpenMP, fastcore's.
     """
     eager = not torch.compiler.is_compiling() and _is_eager(query, key, value)
     if (

@@ -76,7 +76,8 @@ def handle_of(score_mod: Callable | None, score_mod_grad: Callable | None) -> in
         if function is not None:
             validate_attention_scores.compiled_function(function, name)
     if score_mod is None:
-        validate_attention_backward.derivative_of_function(score_mod, score_mod_grad)
+        validate_attention_backward.derivative_of_function(score_mod, score_mod_grad)  # refuses one without the other
+        return 0
     known = _HANDLES.setdefault(score_mod, {})
     if id(score_mod_grad) not in known:
         # Kept for good: a compiled graph may hold the number.

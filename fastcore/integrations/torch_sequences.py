@@ -141,7 +141,8 @@ def _arrays(*named: tuple[str, torch.Tensor]) -> Any:
 
 def _varlen(query, key, value, *arguments):
     arrays = _arrays(("query", query), ("key", key), ("value", value))
-    out, lse = attention.scaled_dot_product_attention_varlen(*arrays, return_lse=True, **_keywords(arguments))
+    with ON_TORCH_THREADS:
+        out, lse = attention.scaled_dot_product_attention_varlen(*arrays, return_lse=True, **_keywords(arguments))
     return as_tensor(out, query.dtype), torch.from_numpy(lse)
 
 
@@ -154,7 +155,8 @@ def _varlen_backward(grad_out, query, key, value, out, lse, *arguments):
     arrays = _arrays(
         ("grad_out", grad_out), ("query", query), ("key", key), ("value", value), ("out", out), ("lse", lse)
     )
-    found = attention.scaled_dot_product_attention_varlen_backward(*arrays, **_keywords(arguments))
+    with ON_TORCH_THREADS:
+        found = attention.scaled_dot_product_attention_varlen_backward(*arrays, **_keywords(arguments))
     return tuple(as_tensor(x, query.dtype) for x in found)
 
 
@@ -181,7 +183,8 @@ def _varlen_differentiate(ctx, grad_out, grad_lse):
 def _linear(query, key, value, is_causal, feature_map, normalize, scale):
     arrays = _arrays(("query", query), ("key", key), ("value", value))
     options = {"is_causal": is_causal, "feature_map": feature_map, "normalize": normalize, "scale": scale}
-    return as_tensor(attention.linear_attention(*arrays, **options), query.dtype)
+    with ON_TORCH_THREADS:
+        return as_tensor(attention.linear_attention(*arrays, **options), query.dtype)
 
 
 def _linear_shapes(query, key, value, *arguments):
@@ -191,7 +194,8 @@ def _linear_shapes(query, key, value, *arguments):
 def _linear_backward(grad_out, query, key, value, is_causal, feature_map, normalize, scale):
     arrays = _arrays(("grad_out", grad_out), ("query", query), ("key", key), ("value", value))
     options = {"is_causal": is_causal, "feature_map": feature_map, "normalize": normalize, "scale": scale}
-    found = attention.linear_attention_backward(*arrays, **options)
+    with ON_TORCH_THREADS:
+        found = attention.linear_attention_backward(*arrays, **options)
     return tuple(as_tensor(x, query.dtype) for x in found)
 
 

@@ -1,4 +1,4 @@
-"""Launching on the threads of an OpenMP library: each item once, the bits of Numba's own threads, serial where claimed."""
+"""Launches on the threads of an OpenMP library: each item once, the bits of Numba's own threads."""
 
 import importlib.util
 import os
@@ -45,7 +45,7 @@ def test_items_are_done_once_by_a_team(two):
 def test_team_out_of_memory_raises(two):
     done = np.zeros(10, np.int64)
     with two, pytest.raises(MemoryError):
-        allocating(1e9, done, 2**55)
+        allocating(1e9, done, 1 << 58)
     assert not done.any()
 
 
