@@ -40,6 +40,11 @@ _CODE_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBU
 _VERSIONS = (numba.__version__, llvmlite.__version__, platform.python_implementation(), platform.python_version())
 
 
+# Of all kernels, which live as long as the process.
+_ADDRESSES: set[int] = set()
+_ADDRESS_IN_CODE = re.compile(r"numba\.dynamic\.globals\.([0-9a-f]+)")
+
+
 class Kernel(CPUDispatcher):
     """A dispatcher that keeps its code in :mod:`fastcore._core.cache` and may have one declared signature.
 
@@ -56,6 +61,7 @@ class Kernel(CPUDispatcher):
         declared: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(py_func, locals, targetoptions, pipeline_class)
+        _ADDRESSES.add(id(self))
         self._declared = declared
         self._cache = EntryCache(py_func, self.targetoptions)
         self._callee: CalleeDispatcher | None = None
@@ -128,7 +134,7 @@ class EntryCache(NullCache):
         key = self.entry_key(sig, data.codegen)
         if key is None or cache_key.edited_since_start(self._py_func):
             return
-        if data.library.has_dynamic_globals or data.objectmode or data.lifted:
+        if _holds_objects(data.library) or data.objectmode or data.lifted:
             return
         try:
             payload = _reduce(data)
@@ -154,6 +160,17 @@ class EntryCache(NullCache):
 
 def _ordered(value: Any) -> Any:
     return sorted(value) if isinstance(value, set | frozenset) else value
+
+
+def _holds_objects(library: JITCodeLibrary) -> bool:
+    """Whether the code has addresses of objects of this process, other than those of kernels, which it never follows.
+
+    Numba puts those down for a tuple of kernels that is handed on, such as attention's kinds of blocks.
+    """
+    if not library.has_dynamic_globals:
+        return False
+    found = [_ADDRESS_IN_CODE.match(each.name) for each in library._final_module.global_variables]
+    return not {int(each[1], 16) for each in found if each} <= _ADDRESSES
 
 
 class LoadedLibrary(JITCodeLibrary):

@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fastcore._core import cache
+import fastcore
+from fastcore._core import cache, jit
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -390,3 +392,12 @@ def test_entries_of_two_processes_for_one_name_do_not_mix(folder, tmp_path):
     assert call([2.0])[0] == [4]
     assert call([3.0])[0] == [6]
     assert call([2.0, 3.0]) == [[4, 6], 0]
+
+
+def test_kernels_that_hand_on_tuples_of_kernels_are_kept():
+    """Attention's bodies do, and were compiled anew, for 7 s, by every process."""
+    ones = np.ones((1, 1, 1, 1), np.float32)
+    fastcore.scaled_dot_product_attention(ones, ones, ones)
+    name = "fastcore.attention.kernels.forward.attend_float32[float32]"
+    (body,) = [each for each in jit.registered_kernels() if each.name == name]
+    assert body.is_cached()
