@@ -94,11 +94,20 @@ def test_cache_info_of_an_unusable_folder_says_why(tmp_path):
     assert "enabled  no: cannot create or read it" in result.stdout
 
 
+NOT_KEPT = """
+from fastcore._cli.kernels import registered
+print([kernel.name for kernel in registered() if not kernel.is_cached()])
+"""
+
+
 def test_warmup_compiles_every_kernel_once(tmp_path):
     first = run_cli("warmup")
     assert first.returncode == 0, first.stderr
     assert " kernels ready after " in first.stdout
     assert os.environ["FASTCORE_CACHE_DIR"] in first.stdout
+    # What cannot be kept would be compiled by each process of each user: attention's body was, for 7 s.
+    found = subprocess.run([sys.executable, "-c", NOT_KEPT], capture_output=True, text=True, check=True, timeout=300)
+    assert found.stdout.strip() == "[]"
     # A copy: tests of other workers add entries to the cache of the session meanwhile.
     own = shutil.copytree(os.environ["FASTCORE_CACHE_DIR"], tmp_path / "cache", copy_function=copy_if_there)
     own.chmod(0o700)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core import types as numba_types
 
 _STARTED = time.time()
 _MOST_FILES = 500  # 20 ms to read
@@ -114,6 +115,8 @@ def _describe(value: Any, seen: set[int], strict: bool) -> object:
         return list(_describe_function(function, seen)) if function is not value else _describe_code(function.__code__)
     if isinstance(value, _CONSTANTS):
         return repr(value)
+    if isinstance(value, numba_types.Number | numba_types.Boolean):  # of SIMD lanes; not all types' names say all
+        return type(value).__qualname__, value.name
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, tuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import fastcore
-from fastcore._core import cache_key
+from fastcore._core import cache_key, simd
 from fastcore._core.jit import kernel
 
 
@@ -20,11 +20,12 @@ def total(array):
     return array.sum()
 
 
-def test_key_changes_with_frozen_arrays_tuples_and_callees():
+def test_key_changes_with_frozen_arrays_tuples_types_of_lanes_and_callees():
     def key(value):
         return cache_key.function_key(lambda: value)
 
     values = [1, 1.0, "1", (1, 2), (1, 2.0), np.zeros(2), np.zeros(2, "f4"), np.ones(2), kernel(add), kernel(total)]
+    values += [simd.u8, simd.u16, simd.f64]
     assert len({key(value) for value in values}) == len(values)
     assert key(np.ones(2)) == key(np.ones(2))
 

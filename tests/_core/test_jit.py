@@ -268,8 +268,8 @@ def test_changed_global_and_closure_have_entries_of_their_own(monkeypatch, compi
 
 
 def test_closure_over_an_object_is_compiled_but_not_kept():
-    convert = types.float64  # neither a constant nor a kernel: what it is in another process, nothing says
-    assert kernel(lambda x: convert(x) / 2)(1) == 0.5
+    dtype = np.dtype("f8")  # neither a constant nor a kernel: what it is in another process, nothing says
+    assert kernel(lambda x: np.full(1, x, dtype)[0] / 2)(1) == 0.5
     assert cache.info()["entries"] == 0
 
 
